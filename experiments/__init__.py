@@ -1,0 +1,18 @@
+"""The lectures' claims as experiments: `python -m experiments` lists them, `python -m experiments NAME` runs one."""
+
+import importlib
+
+from experiments.claims import Experiment
+
+NAMES = ("vanishing_gradient", "depth")
+
+
+def find(name: str) -> Experiment:
+    """The experiment of that name.
+
+    Raises:
+      ValueError: there is none.
+    """
+    if name not in NAMES:
+        raise ValueError(f"NAME: expected one of {', '.join(NAMES)}; got {name!r}. Run without a name to list them.")
+    return importlib.import_module(f"experiments.{name}").EXPERIMENT

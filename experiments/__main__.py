@@ -1,0 +1,81 @@
+"""`python -m experiments [NAME]`: lists the experiments or runs one."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import experiments
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns 0 when no claim FAILs, 1 when one does, 2 for bad usage."""
+    options = parser().parse_args(arguments)
+    if options.NAME is None:
+        print(listing())
+        return 0
+    from experiments import report, runner  # they bring jax and matplotlib, which a list does not need
+
+    try:
+        experiment = experiments.find(options.NAME)
+    except ValueError as error:
+        return runner.fail(str(error))
+    if options.seeds is not None and options.seeds < 1:
+        return runner.fail(f"--seeds: expected a whole number >= 1; got {options.seeds}. Five or more give verdicts.")
+    keep_compiled_programs()
+    out = options.out or Path("runs") / f"{experiment.name}-{options.dataset}-{options.preset}"
+    print(f"{experiment.name} on {options.dataset}, preset {options.preset}: {experiment.claim}")
+    print(f"  about {experiment.seconds[options.dataset]} s with the default preset on two cores; results go to {out}")
+    try:
+        run = runner.run_experiment(
+            experiment,
+            dataset=options.dataset,
+            preset=options.preset,
+            seeds=options.seeds,
+            out=out,
+            data_dir=options.data_dir,
+        )
+    except (OSError, ValueError) as error:
+        return runner.fail(str(error))
+    print(f"\n{report.table(run)}\n")
+    for note in run.notes:
+        print(f"note: {note}")
+    print(f"\n{runner.summary(run)}.\nReport: {out / 'report.html'}\nFigures: {', '.join(str(out / name) for name, _ in run.figures)}")
+    return int(any(finding.verdict == "FAIL" for finding in run.findings))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m experiments", description="Runs a claim of the lectures to a verdict.")
+    parser.add_argument("NAME", nargs="?", help="the experiment; leave it out to list them")
+    parser.add_argument("--dataset", choices=("digits", "mnist"), default="digits", help="digits needs no download")
+    parser.add_argument("--seeds", type=int, help="number of seeds; verdicts need five or more")
+    parser.add_argument("--preset", choices=("smoke", "default", "full"), default="default")
+    parser.add_argument("--out", type=Path, help="folder for the results (runs/NAME-DATASET-PRESET)")
+    parser.add_argument("--data-dir", help="folder with the original archives of the dataset (JAXDL_DATA_DIR)")
+    return parser
+
+
+def listing() -> str:
+    """Every experiment: name, lecture, claim, time."""
+    entries = []
+    for experiment in map(experiments.find, experiments.NAMES):
+        times = ", ".join(f"{name} about {seconds} s" for name, seconds in experiment.seconds.items())
+        entries.append(f"{experiment.name}\n  {experiment.claim}\n  lectures: {experiment.lecture}\n  time: {times}")
+    return "\n".join([*entries, "\nRun one with: python -m experiments NAME [--dataset mnist] [--help]"])
+
+
+def keep_compiled_programs() -> None:
+    """Turns the persistent compilation cache on, for the small programs too, so that a second run starts in seconds."""
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxdl" / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""The table on the screen and the report: one HTML file that needs nothing beside it."""
+
+import base64
+import html as markup
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from experiments.claims import Experiment, Finding, Run
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #1b1f24 }
+table { border-collapse: collapse; width: 100%; font-size: 0.9rem }
+th, td { text-align: left; vertical-align: top; padding: 0.4rem 0.6rem; border-bottom: 1px solid #d0d7de }
+.PASS { color: #116329 } .FAIL { color: #a40e26 } .INCONCLUSIVE { color: #7d4e00 }
+.verdict { font-weight: 600; white-space: nowrap } small { color: #57606a } img { max-width: 100% }
+figure { margin: 1.5rem 0 } figcaption { color: #57606a; font-size: 0.9rem } pre { background: #f6f8fa; padding: 0.8rem; overflow-x: auto }
+"""
+
+
+def interval(finding: Finding) -> str:
+    """`[low, high]` with four significant digits."""
+    return "[{:.4g}, {:.4g}]".format(*finding.result.interval)
+
+
+def table(run: Run, width: int = 78) -> str:
+    """The findings as text, one block each."""
+    blocks = []
+    for finding in run.findings:
+        published = f", published {finding.published}" if finding.published else ""
+        lines = [
+            *textwrap.wrap(f"{finding.verdict:<12} {finding.claim}", width, subsequent_indent=" " * 13),
+            *textwrap.wrap(
+                f"measured {finding.result.measured} {interval(finding)}{published}; {finding.result.detail}"
+                + (f"; {finding.remark}" if finding.remark else ""),
+                width,
+                initial_indent=" " * 13,
+                subsequent_indent=" " * 13,
+            ),
+        ]
+        blocks.append("\n".join(lines))
+    return "\n".join(blocks)
+
+
+def html(experiment: Experiment, run: Run, manifest: dict[str, Any]) -> str:
+    """The report, its pictures inside it."""
+    escape = markup.escape
+    verdicts = ", ".join(
+        f'<span class="{name}">{number} {name}</span>' for name, number in manifest["verdicts"].items() if number
+    )
+    rows = "".join(_row(finding) for finding in run.findings)
+    figures = "".join(_figure(run.out / name, caption) for name, caption in run.figures)
+    notes = "".join(f"<p>{escape(note)}</p>" for note in run.notes)
+    facts = {
+        "command": manifest["command"],
+        "seeds": f"{run.seeds} (0 to {run.seeds - 1})",
+        "examples": ", ".join(f"{number:,} {name}" for name, number in manifest["examples"].items()),
+        "took": f"{manifest['seconds']} s on {manifest['device']}",
+        "versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
+        "jaxdl": f"{manifest['jaxdl']} {manifest['commit']}",
+        "finished": manifest["finished"],
+    }
+    details = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items())
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{escape(experiment.name)} on {escape(run.dataset)}</title><style>{STYLE}</style></head><body>
+<h1>{escape(experiment.name.replace("_", " "))} on {escape(run.dataset)}: {verdicts}</h1>
+<p>{escape(experiment.claim)}.</p>
+<p><small>Lectures: {escape(experiment.lecture)}. Source of the figures: {escape(experiment.source)}.</small></p>
+{figures}
+<h2>Claims</h2>
+<table><thead><tr><th>verdict</th><th>claim and rule</th><th>measured [95 % interval]</th><th>published</th></tr></thead>
+<tbody>{rows}</tbody></table>
+<p><small>PASS: the rule holds. FAIL: the interval contradicts it. INCONCLUSIVE: neither, or fewer seeds than the rule needs.
+A negative control is confirmed (PASS) when the rule fails on it.</small></p>
+<h2>Remarks</h2>{notes or "<p>None.</p>"}
+<h2>Set-up</h2><p>{escape(experiment.setup)}</p><table>{details}</table>
+</body></html>
+"""
+
+
+def _row(finding: Finding) -> str:
+    escape = markup.escape
+    remark = f"<br><small>{escape(finding.remark)}</small>" if finding.remark else ""
+    return (
+        f'<tr><td class="verdict {finding.verdict}">{finding.verdict}</td>'
+        f"<td>{escape(finding.claim)}<br><small>rule: {escape(finding.rule)}</small>{remark}</td>"
+        f"<td>{escape(finding.result.measured)} {interval(finding)}<br><small>{escape(finding.result.detail)}</small></td>"
+        f"<td>{escape(finding.published)}</td></tr>"
+    )
+
+
+def _figure(path: Path, caption: str) -> str:
+    encoded = base64.b64encode(path.read_bytes()).decode("ascii")
+    alt = markup.escape(caption)
+    return f'<figure><img alt="{alt}" src="data:image/png;base64,{encoded}"><figcaption>{alt}</figcaption></figure>'

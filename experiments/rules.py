@@ -1,0 +1,140 @@
+"""Acceptance rules: pure functions from measurements, one a seed, to a verdict with an interval.
+
+No rule passes or fails on fewer than five seeds; it is inconclusive then, whatever the numbers say.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy import stats
+
+from experiments.claims import Result, Verdict
+
+MIN_SEEDS = 5
+
+
+def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Mean and the ends of its two-sided t-interval; infinite ends for one value."""
+    values = np.asarray(values, float)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return mean, -np.inf, np.inf
+    half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return mean, mean - half, mean + half
+
+
+def median_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Median and the distribution-free interval between two order statistics; infinite ends for too few values."""
+    values = np.sort(np.asarray(values, float))
+    below = int(stats.binom.ppf((1 - confidence) / 2, len(values), 0.5))
+    if stats.binom.cdf(below, len(values), 0.5) > (1 - confidence) / 2:
+        below -= 1
+    low, high = (values[below], values[len(values) - 1 - below]) if below >= 0 else (-np.inf, np.inf)
+    return float(np.median(values)), float(low), float(high)
+
+
+def mean_within(values: Sequence[float] | np.ndarray, low: float, high: float, unit: str = "") -> Result:
+    """IV: the mean lies in [low, high]; FAIL if its 95 % interval lies wholly outside."""
+    mean, *ends = mean_interval(values)
+    return _within(mean, ends, low, high, len(values), f"mean of {len(values)} seeds", unit)
+
+
+def median_within(values: Sequence[float] | np.ndarray, low: float, high: float, unit: str = "") -> Result:
+    """IV on the median, with the interval between order statistics."""
+    median, *ends = median_interval(values)
+    return _within(median, ends, low, high, len(values), f"median of {len(values)} seeds", unit)
+
+
+def exceeds(
+    values: Sequence[float] | np.ndarray, bound: float, *, confidence: float = 0.95, unit: str = ""
+) -> Result:
+    """ORD: the lower end of the interval of the mean lies above the bound; FAIL if the upper end lies below it."""
+    mean, low, high = mean_interval(values, confidence)
+    verdict: Verdict = "PASS" if low > bound else "FAIL" if high <= bound else "INCONCLUSIVE"
+    above = int(np.sum(np.asarray(values) > bound))
+    return _enough(
+        Result(verdict, f"{mean:.4g}{unit}", (low, high), f"{above} of {len(values)} seeds above {bound:g}{unit}"),
+        len(values),
+    )
+
+
+def at_most(
+    values: Sequence[float] | np.ndarray, bound: float, *, confidence: float = 0.95, unit: str = ""
+) -> Result:
+    """The upper end of the interval of the mean is at most the bound; FAIL if the lower end lies above it."""
+    mean, low, high = mean_interval(values, confidence)
+    verdict: Verdict = "PASS" if high <= bound else "FAIL" if low > bound else "INCONCLUSIVE"
+    below = int(np.sum(np.asarray(values) <= bound))
+    return _enough(
+        Result(verdict, f"{mean:.4g}{unit}", (low, high), f"{below} of {len(values)} seeds at most {bound:g}{unit}"),
+        len(values),
+    )
+
+
+def every_seed(holds: Sequence[bool] | np.ndarray) -> Result:
+    """SHAPE: the feature is there in every seed; the interval is that of its probability (Clopper and Pearson)."""
+    holds = np.asarray(holds, bool)
+    count, total = int(holds.sum()), len(holds)
+    low = float(stats.beta.ppf(0.025, count, total - count + 1)) if count else 0.0
+    high = float(stats.beta.ppf(0.975, count + 1, total - count)) if count < total else 1.0
+    verdict: Verdict = "PASS" if count == total else "FAIL"
+    return _enough(Result(verdict, f"{count}/{total}", (low, high), f"{count} of {total} seeds"), total)
+
+
+def in_bands(values: np.ndarray, reference: np.ndarray, names: Sequence[str], share: float = 0.8) -> Result:
+    """BAND: of every quantity, `share` of the seeds lie between p5 and p95, and the mean within 3 sd / sqrt(n).
+
+    Args:
+      values: `(seeds, quantities)`.
+      reference: `(quantities, 4)`: mean, standard deviation, 5th and 95th percentile of the reference sample.
+      names: of the quantities.
+    """
+    mean, deviation, low, high = np.asarray(reference, float).T
+    shares = ((values >= low) & (values <= high)).mean(0)
+    offsets = np.abs(values.mean(0) - mean) / (deviation / np.sqrt(len(values)))
+    ok = (shares >= share) & (offsets <= 3)
+    worst, farthest = int(np.argmin(shares)), int(np.argmax(offsets))
+    detail = (
+        f"{int(ok.sum())} of {len(names)} quantities; smallest share {shares[worst]:.0%} ({names[worst]}), "
+        f"largest offset of a mean {offsets[farthest]:.1f} standard errors ({names[farthest]})"
+    )
+    total = len(values)
+    inside = int(round(shares[worst] * total))
+    ends = (float(stats.beta.ppf(0.025, inside, total - inside + 1)) if inside else 0.0,
+            float(stats.beta.ppf(0.975, inside + 1, total - inside)) if inside < total else 1.0)  # fmt: skip
+    return _enough(Result("PASS" if ok.all() else "FAIL", f"{shares[worst]:.0%} inside", ends, detail), total)
+
+
+def predicts(
+    values: Sequence[float] | np.ndarray, published: float, *, floor: float = 0.10, unit: str = ""
+) -> Result:
+    """PI: a single published value lies in the 95 % prediction interval of one more run; s is floored."""
+    values = np.asarray(values, float)
+    count = len(values)
+    spread = max(float(values.std(ddof=1)) if count > 1 else 0.0, floor)
+    half = float(stats.t.ppf(0.975, max(count - 1, 1)) * spread * np.sqrt(1 + 1 / count))
+    low, high = float(values.mean()) - half, float(values.mean()) + half
+    verdict: Verdict = "PASS" if low <= published <= high else "FAIL"
+    detail = f"prediction interval of one run, from {count} seeds"
+    return _enough(Result(verdict, f"{values.mean():.4g}{unit}", (low, high), detail), count)
+
+
+def exact(value: float, expected: float, tolerance: float, unit: str = "") -> Result:
+    """EXACT: a deterministic value within its tolerance; one run is enough."""
+    verdict: Verdict = "PASS" if abs(value - expected) <= tolerance else "FAIL"
+    return Result(verdict, f"{value:.6g}{unit}", (value, value), f"tolerance {tolerance:g}{unit} around {expected:g}{unit}")
+
+
+def _within(
+    value: float, ends: Sequence[float], low: float, high: float, count: int, what: str, unit: str
+) -> Result:
+    outside = ends[1] < low or ends[0] > high
+    verdict: Verdict = "PASS" if low <= value <= high else "FAIL" if outside else "INCONCLUSIVE"
+    return _enough(Result(verdict, f"{value:.4g}{unit}", (ends[0], ends[1]), what), count)
+
+
+def _enough(result: Result, count: int) -> Result:
+    if count >= MIN_SEEDS:
+        return result
+    return replace(result, verdict="INCONCLUSIVE", detail=f"{result.detail}; needs {MIN_SEEDS} seeds, got {count}")

@@ -1,0 +1,7 @@
+"""Diagnostics: pure measurements of a model in training, with a table, a verdict and a picture."""
+
+from jaxdl.diagnostics.gradient_flow import GradientFlow as GradientFlow
+from jaxdl.diagnostics.gradient_flow import gradient_flow as gradient_flow
+from jaxdl.diagnostics.gradient_flow import measure_gradient_flow as measure_gradient_flow
+
+__all__ = ["GradientFlow", "gradient_flow", "measure_gradient_flow"]

@@ -1,0 +1,145 @@
+"""How the gradient fares from layer to layer: the table, the verdict and the picture, on the host."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from jaxdl.diagnostics.gradient_flow import GradientFlow
+
+# Beyond these bounds, per layer or from the last layer to the first, the gradient is said to vanish or explode.
+SHRINKS_PER_LAYER, GROWS_PER_LAYER = 0.5, 2.0
+SHRINKS_IN_TOTAL, GROWS_IN_TOTAL = 0.01, 100.0
+# An error signal this small beside the weight gradient is what rounding leaves of an exact zero.
+CANCELLED = 1e-5
+
+
+def table(flow: "GradientFlow") -> str:
+    """One line a layer: error signal, its ratio to the next layer's, weight gradient, update over weight."""
+    _single(flow)
+    columns = ("error signal", "ratio to next", "weight gradient", "update/weight")
+    values = (flow.error_signal, flow.ratio_to_next, flow.weight_gradient, flow.update_to_weight)
+    width = max(len("layer"), *(len(name) for name in flow.layers))
+    lines = [" ".join([f"{'layer':<{width}}", *(f"{column:>15}" for column in columns)])]
+    for i, name in enumerate(flow.layers):
+        cells = (float(np.asarray(column)[i]) for column in values)
+        lines.append(" ".join([f"{name:<{width}}", *(f"{_cell(cell):>15}" for cell in cells)]))
+    lines += [f"{name:<{width}} {'not used with the batch':>15}" for name in flow.unused]
+    return "\n".join(lines)
+
+
+def verdict(flow: "GradientFlow") -> str:
+    """A sentence that names the state of the gradient, its numbers and the layer to look at.
+
+    It follows the error signal along the matrices in forward order. The output layer is left out where at least two
+    others remain, since its signal is the residual itself. Where a normalization or a softmax cancels every shift of
+    a layer's outputs, its bias has no gradient however well it learns: the normalization behind it stands for it.
+    """
+    _single(flow)
+    signal = np.asarray(flow.error_signal, np.float64)
+    weight_gradient = np.asarray(flow.weight_gradient, np.float64)
+    sick = [i for i in range(len(flow.layers)) if _not_finite(flow.matrix[i], signal[i], weight_gradient[i])]
+    if sick:
+        return f"gradient is not finite in {len(sick)} of {len(flow.layers)} layers, the first of them {flow.layers[sick[0]]}"
+    chain = _chain(flow.matrix, signal, weight_gradient)
+    chain = chain[:-1] if len(chain) > 2 else chain
+    if len(chain) < 2:
+        return f"only {len(chain)} layer with an error signal of its own: nothing to compare"
+    silent = [i for i in chain if signal[i] == 0]
+    if silent:
+        return f"no gradient at all arrives at {flow.layers[silent[-1]]} ({len(silent)} of {len(chain)} layers get none): blocked"
+    ratios = signal[chain[:-1]] / signal[chain[1:]]
+    factor = float(np.exp(np.mean(np.log(ratios))))
+    total = float(signal[chain[0]] / signal[chain[-1]])
+    if factor < SHRINKS_PER_LAYER or total < SHRINKS_IN_TOTAL:
+        name, verb, worst = "vanishing", "shrinks", int(np.argmin(ratios))
+    elif factor > GROWS_PER_LAYER or total > GROWS_IN_TOTAL:
+        name, verb, worst = "exploding", "grows", int(np.argmax(ratios))
+    else:
+        name, verb, worst = "healthy", "changes", int(np.argmax(np.abs(np.log(ratios))))
+    names = [flow.layers[i] for i in chain]
+    return (
+        f"gradient {verb} x{factor:.2g} per layer over {len(chain)} layers, x{total:.2g} from {names[-1]} back to "
+        f"{names[0]}: {name}; the largest change is x{ratios[worst]:.2g} from {names[worst + 1]} back to {names[worst]}"
+    )
+
+
+def plot(flow: "GradientFlow", path: Any = None, *, steps: Any = None, title: str | None = None) -> "Figure":
+    """Draws a measurement over the layers, or stacked measurements `(time, layers)` as a curve for each layer.
+
+    Args:
+      flow: a `GradientFlow` with arrays `(layers,)` or `(time, layers)`.
+      path: where to save the picture; the ending sets its kind.
+      steps: `(time,)` updates done at each measurement, for the horizontal axis.
+      title: above the picture; the verdict by default, for a single measurement.
+
+    Returns:
+      The matplotlib figure, not shown.
+
+    Raises:
+      ValueError: arrays of more than two axes.
+    """
+    from matplotlib.figure import Figure
+
+    signal = np.asarray(flow.error_signal, np.float64)
+    if signal.ndim > 2:
+        raise ValueError(
+            f"flow: expected arrays (layers,) or (time, layers); got shape {signal.shape}. Pick one member: flow[0]."
+        )
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    if signal.ndim == 1:
+        positions = np.arange(len(flow.layers))
+        axes.plot(positions, signal, "o-", label="error signal")
+        axes.plot(positions, np.asarray(flow.weight_gradient), "s--", label="weight gradient")
+        axes.set_xticks(positions, flow.layers, rotation=30, ha="right")
+        axes.set_xlabel("layer, from input to output")
+        title = verdict(flow).replace(": ", ":\n", 1) if title is None else title
+    else:
+        times = np.arange(len(signal)) if steps is None else np.asarray(steps)
+        for i, name in enumerate(flow.layers):
+            axes.plot(times, signal[:, i], label=name)
+        axes.set_xlabel("measurement" if steps is None else "updates done")
+    if np.any(signal[np.isfinite(signal)] > 0):
+        axes.set_yscale("log")
+    axes.set_ylabel("norm")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    if title:
+        axes.set_title(title, fontsize=10)
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure
+
+
+def _not_finite(matrix: bool, signal: float, weight_gradient: float) -> bool:
+    # NaN in both rows of a matrix is an illness; NaN in one alone says that the layer has no such quantity.
+    return bool(np.isinf(signal) or np.isinf(weight_gradient) or matrix and np.isnan(weight_gradient))
+
+
+def _chain(matrix: tuple[bool, ...], signal: np.ndarray, weight_gradient: np.ndarray) -> list[int]:
+    """The layers to follow: each matrix, or the normalization right behind it where shifts of it are cancelled."""
+    chain: list[int] = []
+    for i, is_matrix in enumerate(matrix):
+        if not is_matrix or np.isnan(signal[i]):
+            continue
+        cancelled = 0 < weight_gradient[i] and signal[i] < CANCELLED * weight_gradient[i]
+        if not cancelled:
+            chain.append(i)
+        elif i + 1 < len(matrix) and not matrix[i + 1] and np.isfinite(signal[i + 1]):
+            chain.append(i + 1)
+    return chain
+
+
+def _cell(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.4g}"
+
+
+def _single(flow: "GradientFlow") -> None:
+    shape = np.shape(flow.error_signal)
+    if len(shape) != 1:
+        raise ValueError(
+            f"flow: expected one measurement, arrays of shape (layers,); got shape {shape}. Pick one, such as flow[0]."
+        )

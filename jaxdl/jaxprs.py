@@ -1,0 +1,45 @@
+"""Evaluating traced programs with some equations replaced, across the versions of jax we support."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jax.extend.core import Literal
+
+# `rule(position, equation, arguments)` gives the outputs of an equation, or None for its ordinary meaning.
+Rule = Callable[[int, Any, list[Any]], Sequence[Any] | None]
+
+
+def evaluate(jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], rule: Rule) -> list[Any]:
+    """Evaluates an open jaxpr, asking the rule before every equation; traceable, so transformable."""
+    values: dict[Any, Any] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *inputs), strict=True))
+
+    def read(atom: Any) -> Any:
+        return atom.val if isinstance(atom, Literal) else values[atom]
+
+    for position, eqn in enumerate(jaxpr.eqns):
+        arguments = [read(atom) for atom in eqn.invars]
+        outputs = rule(position, eqn, arguments)
+        values.update(zip(eqn.outvars, bind(eqn, arguments) if outputs is None else outputs, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def bind(eqn: Any, arguments: Sequence[Any], **replaced: Any) -> Sequence[Any]:
+    """Applies the equation's primitive, with some of its parameters replaced."""
+    bound = eqn.primitive.get_bind_params({**eqn.params, **replaced})
+    # jax before 0.8 hands the functions of a call back apart from the parameters.
+    subfunctions, params = bound if isinstance(bound, tuple) else ((), bound)
+    outputs = eqn.primitive.bind(*subfunctions, *arguments, **params)
+    return outputs if eqn.primitive.multiple_results else [outputs]
+
+
+def open_jaxpr(jaxpr: Any) -> Any:
+    """The jaxpr of a closed one; an open one itself."""
+    return getattr(jaxpr, "jaxpr", jaxpr)
+
+
+def scan_counts(eqn: Any) -> tuple[int, int]:
+    """Numbers of constants and of carried values among a scan's inputs, in whichever form this jax keeps them."""
+    if "num_consts" in eqn.params:
+        return eqn.params["num_consts"], eqn.params["num_carry"]
+    consts, carry, _ = eqn.params["ft_in"].unpack()
+    return len(list(consts)), len(list(carry))

@@ -1,0 +1,149 @@
+"""`Model`: a pair of pure functions, and the adapters that make one from Flax modules or plain functions."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+from flax import linen as nn
+from flax import nnx
+
+PyTree = Any
+Variables = dict[str, Any]
+
+
+class Apply(Protocol):
+    """`apply(variables, x, *, train, key) -> (outputs, model_state)`."""
+
+    def __call__(
+        self, variables: Variables, x: PyTree, *, train: bool = False, key: jax.Array | None = None
+    ) -> tuple[Any, Variables]: ...
+
+
+class Model(NamedTuple):
+    """Two pure functions, the twin of `optax.GradientTransformation(init, update)`.
+
+    Attributes:
+      init: `init(key, x) -> variables`, with `variables = {"params": ..., **model_state}`.
+      apply: `apply(variables, x, *, train=False, key=None) -> (outputs, model_state)`; `model_state` is every
+        collection but `params` after the call, the very one passed in when `train` is False.
+    """
+
+    init: Callable[[jax.Array, PyTree], Variables]
+    apply: Apply
+
+
+def as_model(thing: Any) -> Model:
+    """Makes a `Model` from whatever defines one.
+
+    Args:
+      thing: one of
+
+        * a `Model` (returned unchanged);
+        * a `flax.linen.Module`. Where its `__call__` names `train`, `training`, `is_training`, `deterministic`
+          or `use_running_average`, the mode is passed by that name; the stream `dropout` is fed from `key`;
+        * a factory of `flax.nnx` modules, `factory(rngs: nnx.Rngs) -> nnx.Module`, often the class itself;
+        * a pair `(init, apply)` of plain functions, `init(key, x) -> params` and `apply(params, x) -> outputs`;
+          `apply` is also given `train` and `key` where its signature names them.
+
+    Raises:
+      TypeError: anything else.
+    """
+    if isinstance(thing, Model):
+        return thing
+    if isinstance(thing, nn.Module):
+        return _from_linen(thing)
+    if isinstance(thing, tuple) and len(thing) == 2 and all(callable(part) for part in thing):
+        return _from_functions(*thing)
+    if callable(thing) and not isinstance(thing, nnx.Module):
+        return _from_nnx(thing)
+    raise TypeError(
+        f"model: expected a jaxdl.Model, a flax.linen module, a factory of flax.nnx modules (rngs -> module) or "
+        f"a pair of functions (init, apply); got {type(thing).__name__}. "
+        "For an NNX module pass what makes it: lambda rngs: MyModule(..., rngs=rngs)."
+    )
+
+
+_SCRATCH = ("intermediates", "perturbations")  # what modules sow for an onlooker; never part of the state
+_MODE_NAMES = {"train": True, "training": True, "is_training": True, "deterministic": False, "use_running_average": False}
+
+
+def _mode_arguments(call: Callable[..., Any], train: bool) -> dict[str, bool]:
+    names = inspect.signature(call).parameters
+    return {name: train if means_train else not train for name, means_train in _MODE_NAMES.items() if name in names}
+
+
+def _from_linen(module: nn.Module) -> Model:
+    def init(key: jax.Array, x: PyTree) -> Variables:
+        params_key, dropout_key = jax.random.split(key)
+        variables = module.init({"params": params_key, "dropout": dropout_key}, x, **_mode_arguments(module.__call__, False))
+        return {"params": {}} | {name: value for name, value in variables.items() if name not in _SCRATCH}
+
+    def apply(variables: Variables, x: PyTree, *, train: bool = False, key: jax.Array | None = None):
+        model_state = {name: value for name, value in variables.items() if name != "params"}
+        arguments = _mode_arguments(module.__call__, train)
+        rngs = None if key is None else {"dropout": key}
+        if not train:
+            return module.apply(variables, x, rngs=rngs, **arguments), model_state
+        outputs, updated = module.apply(variables, x, rngs=rngs, mutable=list(model_state), **arguments)
+        return outputs, model_state | dict(updated)
+
+    return Model(init, apply)
+
+
+def _from_functions(init_fn: Callable[..., PyTree], apply_fn: Callable[..., Any]) -> Model:
+    named = inspect.signature(apply_fn).parameters
+
+    def init(key: jax.Array, x: PyTree) -> Variables:
+        return {"params": init_fn(key, x)}
+
+    def apply(variables: Variables, x: PyTree, *, train: bool = False, key: jax.Array | None = None):
+        arguments = {name: value for name, value in (("train", train), ("key", key)) if name in named}
+        return apply_fn(variables["params"], x, **arguments), {}
+
+    return Model(init, apply)
+
+
+def _from_nnx(factory: Callable[[nnx.Rngs], Any]) -> Model:
+    def build(key: jax.Array, train: bool) -> Any:
+        module = factory(nnx.Rngs(key))
+        if not isinstance(module, nnx.Module):
+            raise TypeError(
+                f"model: expected a factory that returns a flax.nnx module; got {type(module).__name__} from it. "
+                "Pass lambda rngs: MyModule(..., rngs=rngs), or a pair (init, apply) for plain functions."
+            )
+        module.train() if train else module.eval()
+        return module
+
+    def skeleton(train: bool) -> tuple[Any, Any, Any, Any]:
+        # The graph (and its train/eval flags) is static; built abstractly, so that no array is made for it.
+        return nnx.split(nnx.eval_shape(lambda: build(jax.random.key(0), train)), nnx.Param, nnx.RngState, ...)
+
+    def init(key: jax.Array, x: PyTree) -> Variables:
+        _, params, _, rest = nnx.split(build(key, False), nnx.Param, nnx.RngState, ...)
+        state = nnx.to_pure_dict(rest)
+        return {"params": nnx.to_pure_dict(params)} | ({"state": state} if state else {})
+
+    def fresh_streams(streams: Any, key: jax.Array | None) -> Any:
+        # Every random stream restarts from `key`, which keeps `apply` a pure function of its arguments.
+        base = jax.random.key(0) if key is None else key
+        leaves, treedef = jax.tree_util.tree_flatten(streams)
+        values = [
+            jax.random.fold_in(base, i) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            else jax.numpy.zeros(leaf.shape, leaf.dtype)
+            for i, leaf in enumerate(leaves)
+        ]
+        return jax.tree_util.tree_unflatten(treedef, values)
+
+    def apply(variables: Variables, x: PyTree, *, train: bool = False, key: jax.Array | None = None):
+        graph, params, streams, rest = skeleton(train)
+        nnx.replace_by_pure_dict(params, variables["params"])
+        nnx.replace_by_pure_dict(rest, variables.get("state", {}))
+        module = nnx.merge(graph, params, fresh_streams(streams, key), rest)
+        outputs = module(x)
+        model_state = {name: value for name, value in variables.items() if name != "params"}
+        if train and model_state:
+            model_state = {"state": nnx.to_pure_dict(nnx.split(module, nnx.Param, nnx.RngState, ...)[3])}
+        return outputs, model_state
+
+    return Model(init, apply)

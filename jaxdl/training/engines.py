@@ -1,0 +1,79 @@
+"""Three ways to drive a step through an epoch, with the same bytes as result.
+
+`loop`   one compiled step, called from Python;
+`chunk`  a compiled scan of a few steps, called from Python;
+`epoch`  shuffling and all steps of an epoch in one program.
+
+The data stay on the device, and each step gathers its batch there. Which examples a step sees is a function of the
+run's key and the step counter alone, so a run can be cut anywhere and go on.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl.training.convolutions import canonical_convolutions
+from jaxdl.training.state import TrainState, epoch_order
+from jaxdl.training.step import Metrics
+
+PyTree = Any
+Step = Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]
+Engine = Literal["loop", "chunk", "epoch"]
+ENGINES: tuple[Engine, ...] = ("loop", "chunk", "epoch")
+
+
+def order_of_epoch(state: TrainState, *, num_examples: int, steps_per_epoch: int, shuffle: bool) -> jax.Array:
+    """Indices `(num_examples,)` in the order in which the epoch of `state` visits the examples."""
+    if not shuffle:
+        return jnp.arange(num_examples, dtype=jnp.int32)
+    return epoch_order(state.key, state.step // steps_per_epoch, num_examples)
+
+
+def one_step(
+    state: TrainState, data: PyTree, order: jax.Array, *, step: Step, batch_size: int, steps_per_epoch: int
+) -> tuple[TrainState, Metrics]:
+    """The step of `state.step` on its batch of the epoch's order."""
+    start = (state.step % steps_per_epoch) * batch_size
+    indices = jax.lax.dynamic_slice(order, (start,), (batch_size,))
+    # In bounds by construction, so the gather needs no clamping and no fill value.
+    return step(state, jax.tree.map(lambda array: array.at[indices].get(mode="promise_in_bounds"), data))
+
+
+def many_steps(
+    state: TrainState,
+    data: PyTree,
+    order: jax.Array,
+    *,
+    step: Step,
+    batch_size: int,
+    steps_per_epoch: int,
+    length: int,
+) -> tuple[TrainState, Metrics]:
+    """`length` steps within one epoch; the metrics gain a leading axis of that length."""
+
+    looped = canonical_convolutions(step)
+
+    def body(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
+        return one_step(state, data, order, step=looped, batch_size=batch_size, steps_per_epoch=steps_per_epoch)
+
+    return jax.lax.scan(body, state, None, length=length)
+
+
+def whole_epoch(
+    state: TrainState,
+    data: PyTree,
+    *,
+    step: Step,
+    batch_size: int,
+    steps_per_epoch: int,
+    length: int,
+    num_examples: int,
+    shuffle: bool,
+) -> tuple[TrainState, Metrics]:
+    """The rest of the state's epoch, `length` steps, shuffled inside the program."""
+    order = order_of_epoch(state, num_examples=num_examples, steps_per_epoch=steps_per_epoch, shuffle=shuffle)
+    return many_steps(
+        state, data, order, step=step, batch_size=batch_size, steps_per_epoch=steps_per_epoch, length=length
+    )

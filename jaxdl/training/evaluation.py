@@ -1,0 +1,52 @@
+"""Exact evaluation: every example counts once, whatever the batch size."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxdl.training.objective import Objective
+from jaxdl.training.programs import Members, evaluation_program
+from jaxdl.training.state import TrainState
+from jaxdl.tree import num_examples
+
+PyTree = Any
+
+
+def evaluate(objective: Objective, state: TrainState, data: PyTree, *, batch_size: int = 1000) -> dict[str, float]:
+    """Means of the loss and of the objective's metrics over all of `data`, the model in evaluation mode.
+
+    The last batch is padded and masked, so the result is exact for every number of examples and costs one
+    compilation; sums over batches are taken in float64.
+
+    Args:
+      objective: such as `supervised(...)`.
+      state: parameters and model state are used.
+      data: pytree of arrays with one leading example axis, such as `(x, y)`.
+      batch_size: examples a batch; it changes memory and speed, not the result (beyond rounding).
+
+    Returns:
+      `{"loss": ..., metric: ...}`.
+
+    Raises:
+      ValueError: empty data, leaves of different lengths, or `batch_size` below 1.
+    """
+    return {name: float(value) for name, value in evaluated(objective, state, data, batch_size=batch_size).items()}
+
+
+def evaluated(
+    objective: Objective, state: TrainState, data: PyTree, *, batch_size: int, members: Members = None
+) -> dict[str, np.ndarray]:
+    """`evaluate` for one state, `()`, or for stacked members, `(members,)`."""
+    count = num_examples(data)
+    check_batch_size(batch_size)
+    sums = evaluation_program(
+        state, jax.device_put(data), objective=objective, batch_size=min(batch_size, count), members=members
+    )
+    return {name: np.asarray(value, np.float64).sum(-1) / count for name, value in sums.items()}
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises ValueError unless `batch_size` is a positive whole number."""
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ValueError(f"batch_size: expected a whole number >= 1; got {batch_size!r}. Try 128.")

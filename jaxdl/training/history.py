@@ -1,0 +1,113 @@
+"""What a run recorded, as NumPy arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+PyTree = Any
+
+
+@dataclass(frozen=True)
+class History:
+    """Record of a run. For `run_many` every array has a leading member axis.
+
+    Attributes:
+      train: `{metric: (steps,)}` float32, the mean over the batch of each step, before its update.
+      validation: `{metric: (evaluations,)}` float64, the exact mean over the validation set; empty without one.
+      validation_steps: `(evaluations,)` updates done at each evaluation.
+      measures: the step's `measure`, leaves `(measurements, ...)`; None without one.
+      measure_steps: `(measurements,)` updates done before each measurement.
+      steps_per_epoch: updates an epoch has.
+      engine: the engine used, or `vmap`/`map` for many members.
+      compile_seconds, run_seconds: seconds compiling, and seconds doing everything else.
+    """
+
+    train: Mapping[str, np.ndarray]
+    validation: Mapping[str, np.ndarray]
+    validation_steps: np.ndarray
+    measures: PyTree
+    measure_steps: np.ndarray
+    steps_per_epoch: int
+    engine: str
+    compile_seconds: float
+    run_seconds: float
+
+
+class Recorder:
+    """Gathers the metrics of consecutive segments of a run, fetching each only when the next is under way."""
+
+    def __init__(self, *, first_step: int, time_axis: int, measure_every: int, check_finite: bool) -> None:
+        self._next_step = first_step
+        self._first_step = first_step
+        self._time_axis = time_axis
+        self._measure_every = measure_every
+        self._check_finite = check_finite
+        self._pending: PyTree = None
+        self._segments: list[PyTree] = []
+        self._measures: list[PyTree] = []
+        self._evaluations: list[dict[str, np.ndarray]] = []
+        self._evaluation_steps: list[int] = []
+        self.last_loss = float("nan")
+
+    def add(self, metrics: PyTree) -> None:
+        """Takes the metrics of a segment, still on the device, and fetches those of the segment before it."""
+        self.fetch()
+        self._pending = metrics
+
+    def add_evaluation(self, step: int, values: dict[str, np.ndarray]) -> None:
+        self._evaluations.append(values)
+        self._evaluation_steps.append(step)
+
+    def fetch(self) -> None:
+        """Brings the pending segment to the host.
+
+        Raises:
+          FloatingPointError: a loss that is not finite, unless members run together.
+        """
+        if self._pending is None:
+            return
+        pending, self._pending = self._pending, None
+        metrics = _stacked(pending) if isinstance(pending, list) else jax.tree.map(np.asarray, pending)
+        length = metrics["loss"].shape[self._time_axis]
+        steps = np.arange(self._next_step, self._next_step + length)
+        self._next_step += length
+        if "measure" in metrics:
+            chosen = np.flatnonzero(steps % self._measure_every == 0)
+            measures = metrics.pop("measure")
+            self._measures.append(jax.tree.map(lambda leaf: np.take(leaf, chosen, axis=self._time_axis), measures))
+        self._segments.append(metrics)
+        self.last_loss = float(np.mean(np.take(metrics["loss"], -1, axis=self._time_axis)))
+        if self._check_finite and not np.all(np.isfinite(metrics["loss"])):
+            first = steps[np.flatnonzero(~np.isfinite(metrics["loss"]))[0]]
+            raise FloatingPointError(
+                f"loss: expected finite numbers; it is not finite at step {first} (counted from 0). Use a smaller "
+                "learning rate or clip the gradient; jaxdl.diagnostics.gradient_flow on the state before that step "
+                "names the first layer that is not finite."
+            )
+
+    def history(self, *, steps_per_epoch: int, engine: str, compile_seconds: float, run_seconds: float) -> History:
+        self.fetch()
+        axis = self._time_axis
+        measure_steps = np.arange(self._first_step, self._next_step)
+        return History(
+            train=_concatenated(self._segments, axis) or {},
+            validation=_concatenated([jax.tree.map(lambda v: v[..., None], e) for e in self._evaluations], -1) or {},
+            validation_steps=np.asarray(self._evaluation_steps, int),
+            measures=_concatenated(self._measures, axis),
+            measure_steps=measure_steps[measure_steps % self._measure_every == 0] if self._measures else np.zeros(0, int),
+            steps_per_epoch=steps_per_epoch,
+            engine=engine,
+            compile_seconds=compile_seconds,
+            run_seconds=run_seconds,
+        )
+
+
+def _stacked(records: list[PyTree]) -> PyTree:
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *records)
+
+
+def _concatenated(segments: list[PyTree], axis: int) -> PyTree:
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis), *segments) if segments else None

@@ -1,0 +1,91 @@
+"""The objective contract, which training steps, evaluation and every diagnostic consume.
+
+`objective(params, batch, *, model_state, key, train) -> (losses (batch,), Aux(model_state, metrics))`
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+from jaxdl.model import Model, as_model
+
+PyTree = Any
+PerExample = Callable[[Any, Any], jax.Array]
+
+
+class Aux(NamedTuple):
+    """What an objective returns beside its losses.
+
+    Attributes:
+      model_state: the model's collections other than `params`, after the call.
+      metrics: `{name: (batch,)}`, one value per example.
+    """
+
+    model_state: PyTree
+    metrics: Mapping[str, jax.Array]
+
+
+class Objective(Protocol):
+    """Any callable with this signature; autoencoders and sequence models write their own in ten lines."""
+
+    def __call__(
+        self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array | None, train: bool
+    ) -> tuple[jax.Array, Aux]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Supervised:
+    """The objective of a supervised task; made by `supervised`. Frozen, and hashable by identity."""
+
+    model: Model
+    loss: PerExample
+    metrics: Mapping[str, PerExample] = field(default_factory=dict)
+
+    def __call__(
+        self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array | None, train: bool
+    ) -> tuple[jax.Array, Aux]:
+        x, targets = batch
+        outputs, model_state = self.model.apply({"params": params, **model_state}, x, train=train, key=key)
+        losses = _per_example("loss", self.loss(outputs, targets), x)
+        metrics = {name: _per_example(f"metrics[{name!r}]", fn(outputs, targets), x) for name, fn in self.metrics.items()}
+        return losses, Aux(model_state, metrics)
+
+
+def supervised(model: Any, loss: PerExample, *, metrics: Mapping[str, PerExample] | None = None) -> Supervised:
+    """The objective of classification and regression: `loss(model(x), y)` for batches `(x, y)`.
+
+    Args:
+      model: whatever `jaxdl.as_model` takes.
+      loss: `loss(outputs, targets) -> (batch,)`, such as those of `jaxdl.losses`.
+      metrics: `{name: metric(outputs, targets) -> (batch,)}`, reported as means; for instance
+        `{"accuracy": jaxdl.losses.correct}`. The name `loss` is taken.
+
+    Returns:
+      An objective. It is compared by identity: keep it, and compiled programs are found again.
+
+    Raises:
+      TypeError: `loss` or a metric is not callable.
+      ValueError: a metric is called `loss`; on the first call, a loss that is not one value per example.
+    """
+    metrics = dict(metrics or {})
+    for name, fn in {"loss": loss, **{f"metrics[{name!r}]": fn for name, fn in metrics.items()}}.items():
+        if not callable(fn):
+            raise TypeError(
+                f"{name}: expected a function (outputs, targets) -> (batch,); got {type(fn).__name__}. "
+                "Pass the function itself, such as jaxdl.losses.softmax_cross_entropy."
+            )
+    if "loss" in metrics:
+        raise ValueError("metrics: expected names other than 'loss', which is reported already; got 'loss'. Rename it.")
+    return Supervised(as_model(model), loss, metrics)
+
+
+def _per_example(argument: str, values: jax.Array, x: jax.Array) -> jax.Array:
+    batch = jax.tree.leaves(x)[0].shape[0]
+    if values.shape != (batch,):
+        raise ValueError(
+            f"{argument}: expected one value per example, shape ({batch},); got shape {values.shape}. "
+            "Reduce over every axis but the first, and leave the mean over examples to jaxdl."
+        )
+    return values

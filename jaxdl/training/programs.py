@@ -1,0 +1,113 @@
+"""The compiled programs of training and evaluation, for one state or for many members at once."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl.training import engines
+from jaxdl.training.objective import Objective
+from jaxdl.training.state import TrainState
+
+PyTree = Any
+Members = Literal["vmap", "map"] | None
+
+
+def over_members(fn: Callable[[TrainState], Any], members: Members) -> Callable[[TrainState], Any]:
+    """Lifts `fn(state) -> (state, out)` to states with a leading member axis.
+
+    The step counter has no such axis: members advance together, so that what depends on it (position in the epoch,
+    whether this step is measured) stays one branch for all.
+    """
+    if members is None:
+        return fn
+    if members == "vmap":
+        # The prefix pytree of axes has the state's own type; its fields then hold integers.
+        axes: Any = TrainState(step=None, params=0, model_state=0, opt_state=0, key=0)  # pyright: ignore[reportArgumentType]
+        return jax.vmap(fn, in_axes=(axes,), out_axes=(axes, 0))
+
+    def sequential(states: TrainState) -> Any:
+        members_only = replace(states, step=jnp.zeros((states.key.shape[0], 0)))
+        finals, out = jax.lax.map(lambda member: fn(replace(member, step=states.step)), members_only)
+        return replace(finals, step=finals.step[0]), out
+
+    return sequential
+
+
+@partial(jax.jit, static_argnames=("members", "static"), donate_argnums=0)
+def epoch_program(state: TrainState, data: PyTree, *, members: Members, static: tuple[tuple[str, Any], ...]) -> Any:
+    """`engines.whole_epoch`, compiled; `static` holds its keyword arguments."""
+    return over_members(lambda state: engines.whole_epoch(state, data, **dict(static)), members)(state)
+
+
+@partial(jax.jit, static_argnames=("static",), donate_argnums=0)
+def chunk_program(state: TrainState, data: PyTree, order: jax.Array, *, static: tuple[tuple[str, Any], ...]) -> Any:
+    """`engines.many_steps`, compiled."""
+    return engines.many_steps(state, data, order, **dict(static))
+
+
+@partial(jax.jit, static_argnames=("static",), donate_argnums=0)
+def step_program(state: TrainState, data: PyTree, order: jax.Array, *, static: tuple[tuple[str, Any], ...]) -> Any:
+    """`engines.one_step`, compiled."""
+    return engines.one_step(state, data, order, **dict(static))
+
+
+@partial(jax.jit, static_argnames=("num_examples", "steps_per_epoch", "shuffle"))
+def order_program(state: TrainState, *, num_examples: int, steps_per_epoch: int, shuffle: bool) -> jax.Array:
+    """`engines.order_of_epoch`, compiled."""
+    return engines.order_of_epoch(
+        state, num_examples=num_examples, steps_per_epoch=steps_per_epoch, shuffle=shuffle
+    )
+
+
+@partial(jax.jit, static_argnames=("objective", "batch_size", "members"))
+def evaluation_program(
+    state: TrainState, data: PyTree, *, objective: Objective, batch_size: int, members: Members
+) -> dict[str, jax.Array]:
+    """Sums of loss and metrics per batch, `{name: (num_batches,)}`, over every example exactly once.
+
+    The last batch is filled up with copies of the last example, whose values are masked out of the sums.
+    """
+    num_examples = jax.tree.leaves(data)[0].shape[0]
+    starts = jnp.arange(0, num_examples, batch_size)
+
+    def batch_sums(state: TrainState, start: jax.Array) -> dict[str, jax.Array]:
+        positions = start + jnp.arange(batch_size)
+        rows = jnp.minimum(positions, num_examples - 1)
+        batch = jax.tree.map(lambda array: array[rows], data)
+        losses, aux = objective(state.params, batch, model_state=state.model_state, key=None, train=False)
+        values = {"loss": losses, **aux.metrics}
+        return {name: jnp.where(positions < num_examples, value, 0).sum() for name, value in values.items()}
+
+    def all_sums(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+        return state, jax.lax.map(partial(batch_sums, state), starts)
+
+    return over_members(all_sums, members)(state)[1]
+
+
+class Stopwatch:
+    """Keeps compile seconds apart from run seconds, over the programs of one call."""
+
+    def __init__(self) -> None:
+        self.compile_seconds = 0.0
+        self._started = time.perf_counter()
+        self._ready: set[Any] = set()
+
+    def compiled(self, program: Any, *args: Any, **static: Any) -> Callable[..., Any]:
+        """Compiles `program` for these arguments unless this call has, and returns it; JAX keeps the executable."""
+        signature = (program, tuple(sorted(static.items())))
+        if signature not in self._ready:
+            before = time.perf_counter()
+            program.lower(*args, **static).compile()
+            self.compile_seconds += time.perf_counter() - before
+            self._ready.add(signature)
+        return partial(program, **static)
+
+    @property
+    def run_seconds(self) -> float:
+        """Seconds since the start, less those spent compiling."""
+        return time.perf_counter() - self._started - self.compile_seconds

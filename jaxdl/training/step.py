@@ -1,0 +1,121 @@
+"""The training step: one pure function from state and batch to state and metrics."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxdl.losses import batch_mean
+from jaxdl.training.objective import Objective
+from jaxdl.training.state import TrainState
+
+PyTree = Any
+Metrics = dict[str, Any]
+
+
+class Moment(NamedTuple):
+    """What a `measure` sees of one step: the values BEFORE the update, and the update about to be applied.
+
+    Attributes:
+      objective: the objective of the step.
+      params, model_state: before the update.
+      batch: the batch of this step.
+      key: the key this step's objective was given.
+      grads: gradient of the mean loss, the regularizer not included.
+      updates: what is added to `params`.
+    """
+
+    objective: Objective
+    params: PyTree
+    model_state: PyTree
+    batch: PyTree
+    key: jax.Array
+    grads: PyTree
+    updates: PyTree
+
+
+Measure = Callable[[Moment], PyTree]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainStep:
+    """`step(state, batch) -> (state, metrics)`, pure; made by `make_train_step`. Hashable by identity."""
+
+    objective: Objective
+    tx: optax.GradientTransformation
+    regularizer: Callable[[PyTree], jax.Array] | None = None
+    measure: Measure | None = None
+    measure_every: int = 1
+
+    def __call__(self, state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(state.key, state.step)
+
+        def mean_loss(params: PyTree) -> tuple[jax.Array, tuple[PyTree, Metrics]]:
+            losses, aux = self.objective(params, batch, model_state=state.model_state, key=key, train=True)
+            means = {name: jnp.mean(values) for name, values in aux.metrics.items()}
+            return batch_mean(losses), (aux.model_state, means)
+
+        (loss, (model_state, means)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+        metrics: Metrics = {"loss": loss, **means}
+        total = grads
+        if self.regularizer is not None:
+            metrics["penalty"], penalty_grads = jax.value_and_grad(self.regularizer)(state.params)
+            total = jax.tree.map(jnp.add, grads, penalty_grads)
+        updates, opt_state = self.tx.update(total, state.opt_state, state.params)
+        if self.measure is not None:
+            moment = Moment(self.objective, state.params, state.model_state, batch, key, grads, updates)
+            metrics["measure"] = self._measured(self.measure, moment, state.step)
+        params = optax.apply_updates(state.params, updates)
+        return (
+            replace(state, step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state),
+            metrics,
+        )
+
+    def _measured(self, measure: Measure, moment: Moment, step: jax.Array) -> PyTree:
+        if self.measure_every == 1:
+            return measure(moment)
+        # The objective is no array, so the branches close over the moment; zeros stand where nothing was measured,
+        # and `History` keeps only the steps that were.
+        shapes = jax.eval_shape(lambda: measure(moment))
+        nothing = lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)  # noqa: E731
+        return jax.lax.cond(step % self.measure_every == 0, lambda: measure(moment), nothing)
+
+
+def make_train_step(
+    objective: Objective,
+    tx: optax.GradientTransformation,
+    *,
+    regularizer: Callable[[PyTree], jax.Array] | None = None,
+    measure: Measure | None = None,
+    measure_every: int = 1,
+) -> TrainStep:
+    """Builds the pure step `step(state, batch) -> (state, metrics)`; jit, scan or vmap it as you like.
+
+    Args:
+      objective: see `jaxdl.training.objective`.
+      tx: an optax chain.
+      regularizer: `penalty(params) -> scalar`, added to the mean loss; reported as metric `penalty`.
+      measure: any pure `measure(moment) -> pytree of arrays`, see `Moment`; reported as metric `measure`.
+        `jaxdl.diagnostics.measure_gradient_flow` is one.
+      measure_every: measure at the steps 0, K, 2K, ...; zeros are reported between them.
+
+    Returns:
+      The step. Metrics are scalars: `loss`, the objective's metrics, `penalty`, and `measure`'s pytree.
+
+    Raises:
+      TypeError: an argument that is no function or no optax transformation.
+      ValueError: `measure_every` below 1.
+    """
+    for name, value in (("objective", objective), ("regularizer", regularizer), ("measure", measure)):
+        if value is not None and not callable(value) or name == "objective" and value is None:
+            raise TypeError(f"{name}: expected a function; got {type(value).__name__}. See make_train_step's help.")
+    if not (hasattr(tx, "init") and hasattr(tx, "update")):
+        raise TypeError(
+            f"tx: expected an optax.GradientTransformation; got {type(tx).__name__}. Pass for example optax.sgd(0.1)."
+        )
+    if measure_every < 1:
+        raise ValueError(f"measure_every: expected a number of steps >= 1; got {measure_every}. Use 1 for every step.")
+    return TrainStep(objective, tx, regularizer, measure, measure_every)

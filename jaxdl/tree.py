@@ -1,0 +1,122 @@
+"""Parameter paths, one predicate language over them (`where`), and norms per leaf.
+
+A path is the field names from the root to a leaf joined by "/": `Dense_0/kernel`, `layers/0/bias`.
+A `where` is one of
+
+* a glob string: `*` and `?` stay within one name, `**/` crosses any number of names, so `"**/kernel"`
+  matches every kernel at any depth, the root included;
+* a callable `fn(path, leaf) -> bool`, such as `is_bias`;
+* a tuple or list of these: a leaf is chosen when any of them chooses it;
+* `None`: every leaf.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+PyTree = Any
+Where = str | Callable[[str, Any], bool] | Sequence["str | Callable[[str, Any], bool]"] | None
+
+
+def path_name(key_path: tuple[Any, ...]) -> str:
+    """The "/"-joined name of a JAX key path; dictionary keys, attributes and indices all read alike."""
+    return "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in key_path)
+
+
+def leaf_paths(tree: PyTree) -> dict[str, Any]:
+    """`{path: leaf}` in the order in which JAX flattens the tree."""
+    return {path_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
+def layer_of(path: str) -> str:
+    """The path of the layer that owns a leaf: all but the last name; a leaf at the root is its own layer."""
+    return path.rsplit("/", 1)[0]
+
+
+def is_bias(path: str, leaf: Any) -> bool:
+    """True for a leaf named `bias` or `b`."""
+    return path.rsplit("/", 1)[-1] in ("bias", "b")
+
+
+def is_kernel(path: str, leaf: Any) -> bool:
+    """True for a weight: a leaf of two or more dimensions that is not a bias."""
+    return jnp.ndim(leaf) >= 2 and not is_bias(path, leaf)
+
+
+def _glob_regex(pattern: str) -> re.Pattern[str]:
+    pieces = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    tokens = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
+    return re.compile("".join(pieces.get(token, re.escape(token)) for token in tokens))
+
+
+def _chooser(where: Any) -> Callable[[str, Any], bool]:
+    if isinstance(where, str):
+        regex = _glob_regex(where)
+        return lambda path, leaf: regex.fullmatch(path) is not None
+    if callable(where):
+        return where
+    raise TypeError(
+        f"where: expected a glob string, a callable (path, leaf) -> bool, a sequence of these, or None; "
+        f"got {type(where).__name__}. Write for example where='**/kernel'."
+    )
+
+
+def resolve(where: Where, tree: PyTree) -> PyTree:
+    """Resolves a `where` against a real tree.
+
+    Args:
+      where: see the module's description.
+      tree: any pytree; leaves are only looked at, so abstract leaves do.
+
+    Returns:
+      A pytree of `bool` with the structure of `tree`, as optax masks expect.
+
+    Raises:
+      ValueError: a pattern or predicate that chooses no leaf; the message lists the paths there are.
+      TypeError: `where` is none of the accepted kinds.
+    """
+    leaves = leaf_paths(tree)
+    if where is None:
+        return jax.tree.map(lambda _: True, tree)
+    choices = list(where) if isinstance(where, (list, tuple)) else [where]
+    chosen: set[str] = set()
+    for choice in choices:
+        chooser = _chooser(choice)
+        matched = {path for path, leaf in leaves.items() if chooser(path, leaf)}
+        if not matched:
+            raise ValueError(
+                f"where={choice!r} matches no leaf. The paths are: {', '.join(leaves) or '(none)'}. "
+                "Write a pattern that matches one of them, such as '**/kernel'."
+            )
+        chosen |= matched
+    return jax.tree_util.tree_map_with_path(lambda path, _: path_name(path) in chosen, tree)
+
+
+def leaf_norms(tree: PyTree) -> dict[str, jax.Array]:
+    """Euclidean norm of every leaf, `{path: scalar}`; complex leaves by modulus."""
+    return {path: jnp.linalg.norm(jnp.ravel(leaf)) for path, leaf in leaf_paths(tree).items()}
+
+
+def joint_norm(norms: Mapping[str, jax.Array], paths: Sequence[str]) -> jax.Array:
+    """Norm of several leaves taken as one vector, from their `leaf_norms`; 0 for no path."""
+    return jnp.sqrt(sum((jnp.square(norms[path]) for path in paths), start=jnp.zeros(())))
+
+
+def num_examples(data: PyTree, *, argument: str = "data") -> int:
+    """The common leading length of all leaves.
+
+    Raises:
+      ValueError: no leaf, a leaf without a leading axis, an empty one, or lengths that differ.
+    """
+    lengths = {path or "(root)": jnp.shape(leaf)[:1] for path, leaf in leaf_paths(data).items()}
+    distinct = set(lengths.values())
+    if len(distinct) != 1 or distinct == {()} or distinct == {(0,)}:
+        found = ", ".join(f"{path}: {length[0] if length else 'scalar'}" for path, length in lengths.items())
+        raise ValueError(
+            f"{argument}: expected arrays that share one leading example axis of length >= 1; "
+            f"got {found or 'no array'}. Pass for example (x, y) with len(x) == len(y)."
+        )
+    return distinct.pop()[0]

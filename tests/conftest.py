@@ -1,0 +1,39 @@
+"""A strict session: warnings are errors (see pyproject.toml), implicit rank promotion is one, programs are cached."""
+
+import os
+import tempfile
+from pathlib import Path
+
+# Before jax is imported: one cache for all workers and sessions of this user, small programs included.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"jaxdl-tests-{os.getuid()}"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def digits_like() -> tuple[np.ndarray, np.ndarray]:
+    """120 random 4x4 images in [0, 1] with labels of ten classes."""
+    draws = np.random.RandomState(0)
+    return draws.rand(120, 4, 4, 1).astype(np.float32), draws.randint(0, 10, 120).astype(np.int32)
+
+
+@pytest.fixture
+def same_bytes():
+    """A check that two pytrees hold the very same bytes."""
+
+    def check(a, b):
+        unkeyed = lambda leaf: jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf  # noqa: E731
+        ours, theirs = (jax.tree.leaves(jax.tree.map(unkeyed, tree)) for tree in (a, b))
+        assert len(ours) == len(theirs) > 0
+        for left, right in zip(ours, theirs, strict=True):
+            assert np.asarray(left).tobytes() == np.asarray(right).tobytes()
+
+    return check

@@ -1,0 +1,100 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdl import tree
+
+PARAMS = {
+    "kernel": np.ones((2, 2)),
+    "block": {"Dense_0": {"kernel": np.full((2, 3), 2.0), "bias": np.zeros(3)}, "norm": {"scale": np.ones(3)}},
+    "list": [np.zeros((1, 1)), np.zeros(1)],
+}
+
+
+def chosen(where):
+    mask = tree.leaf_paths(tree.resolve(where, PARAMS))
+    return {path for path, value in mask.items() if value}
+
+
+def test_paths_name_dictionaries_and_sequences_alike():
+    assert set(tree.leaf_paths(PARAMS)) == {
+        "kernel", "block/Dense_0/kernel", "block/Dense_0/bias", "block/norm/scale", "list/0", "list/1",
+    }  # fmt: skip
+
+
+def test_paths_name_attributes():
+    @jax.tree_util.register_dataclass
+    @__import__("dataclasses").dataclass
+    class Pair:
+        left: jax.Array
+        right: jax.Array
+
+    assert list(tree.leaf_paths(Pair(jnp.zeros(1), jnp.zeros(1)))) == ["left", "right"]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("**/kernel", {"kernel", "block/Dense_0/kernel"}),
+        ("*/kernel", set()),
+        ("block/**", {"block/Dense_0/kernel", "block/Dense_0/bias", "block/norm/scale"}),
+        ("block/*/scale", {"block/norm/scale"}),
+        ("list/?", {"list/0", "list/1"}),
+        (tree.is_bias, {"block/Dense_0/bias"}),
+        (tree.is_kernel, {"kernel", "block/Dense_0/kernel", "list/0"}),
+        (["kernel", tree.is_bias], {"kernel", "block/Dense_0/bias"}),
+        (None, {"kernel", "block/Dense_0/kernel", "block/Dense_0/bias", "block/norm/scale", "list/0", "list/1"}),
+    ],
+)
+def test_where(where, expected):
+    if expected:
+        assert chosen(where) == expected
+    else:
+        with pytest.raises(ValueError, match="matches no leaf"):
+            chosen(where)
+
+
+def test_a_dot_in_a_pattern_is_a_dot():
+    assert tree.leaf_paths(tree.resolve("a.b", {"a.b": 1, "axb": 2})) == {"a.b": True, "axb": False}
+
+
+def test_a_pattern_that_matches_nothing_lists_the_paths():
+    with pytest.raises(ValueError, match=r"where='\*\*/weight' matches no leaf\. The paths are: block/Dense_0/bias, .*"):
+        tree.resolve("**/weight", PARAMS)
+
+
+def test_one_idle_pattern_among_several_is_an_error_too():
+    with pytest.raises(ValueError, match="'nothing' matches no leaf"):
+        tree.resolve(["**/kernel", "nothing"], PARAMS)
+
+
+def test_where_of_another_kind():
+    with pytest.raises(TypeError, match=r"where: expected a glob string.*got int"):
+        tree.resolve(3, PARAMS)  # type: ignore[arg-type]
+
+
+def test_norms_against_numpy():
+    norms = tree.leaf_norms(PARAMS)
+    assert float(norms["block/Dense_0/kernel"]) == pytest.approx(np.linalg.norm(PARAMS["block"]["Dense_0"]["kernel"]))
+    joint = tree.joint_norm(norms, ["kernel", "block/norm/scale"])
+    assert float(joint) == pytest.approx(np.sqrt(4 + 3))
+    assert float(tree.joint_norm(norms, [])) == 0.0
+
+
+def test_layer_of_a_leaf():
+    assert tree.layer_of("a/b/kernel") == "a/b"
+    assert tree.layer_of("kernel") == "kernel"
+
+
+def test_num_examples():
+    assert tree.num_examples((np.zeros((5, 2)), np.zeros(5))) == 5
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [((np.zeros((5, 2)), np.zeros(4)), "0: 5, 1: 4"), ((), "no array"), (np.zeros(()), "scalar"), (np.zeros((0, 2)), "0")],
+)
+def test_num_examples_refuses(data, found):
+    with pytest.raises(ValueError, match=f"data: expected arrays that share one leading example axis.*{found}"):
+        tree.num_examples(data)

@@ -1,0 +1,80 @@
+"""The law of the members: each one of `run_many` is its single run."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from jaxdl import training
+from jaxdl.diagnostics import measure_gradient_flow
+
+from .conftest import make_task
+
+OPTIONS = dict(epochs=3, batch_size=10)
+
+
+@pytest.mark.parametrize("tx", [optax.sgd(0.5), optax.adam(1e-2)], ids=["sgd", "adam"])
+@pytest.mark.parametrize("mode", ["vmap", "map"])
+def test_every_member_is_its_single_run(digits_like, same_bytes, mode, tx):
+    task = make_task(digits_like, tx, measure=measure_gradient_flow, measure_every=10)
+    seeds = [4, 1, 7]
+    states, history = training.run_many(
+        task.step, task.init, task.data, seeds=seeds, mode=mode, validation=task.data, **OPTIONS
+    )
+    assert history.engine == mode
+    for i, seed in enumerate(seeds):
+        single = training.fit(task.step, task.init(jax.random.key(seed)), task.data, validation=task.data, **OPTIONS)
+        ours = training.member(states, i)
+        if mode == "map":
+            same_bytes(ours, single.state)
+        rounding = dict(rtol=1e-4, atol=1e-6)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **rounding), ours.params, single.state.params)
+        np.testing.assert_allclose(history.train["loss"][i], single.history.train["loss"], **rounding)
+        np.testing.assert_allclose(history.validation["loss"][i], single.history.validation["loss"], **rounding)
+        np.testing.assert_allclose(
+            history.measures.error_signal[i], single.history.measures.error_signal, **rounding
+        )
+        np.testing.assert_array_equal(history.measure_steps, single.history.measure_steps)
+
+
+def test_members_differ(task):
+    _, history = training.run_many(task.step, task.init, task.data, seeds=range(3), mode="vmap", **OPTIONS)
+    assert len({row.tobytes() for row in history.train["loss"]}) == 3
+
+
+def test_auto_names_the_mode_it_measured(task):
+    _, history = training.run_many(task.step, task.init, task.data, seeds=[0, 1], steps=2, batch_size=10)
+    assert history.engine in ("vmap", "map")
+
+
+def test_a_member_that_blows_up_disturbs_no_other(digits_like):
+    task = make_task(digits_like)
+
+    def init(key):
+        state = task.init(key)
+        bad = np.array_equal(jax.random.key_data(key), jax.random.key_data(jax.random.key(1)))
+        return jax.tree.map(lambda leaf: leaf * np.nan if bad else leaf, state) if False else (
+            training.make_state(
+                jax.tree.map(lambda leaf: leaf * (np.nan if bad else 1.0), state.params), task.step.tx, key=state.key
+            )
+        )
+
+    _, history = training.run_many(task.step, init, task.data, seeds=[0, 1, 2], mode="vmap", **OPTIONS)
+    assert np.all(np.isnan(history.train["loss"][1]))
+    assert np.all(np.isfinite(history.train["loss"][[0, 2]]))
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1]])
+def test_seeds_that_make_no_members(task, seeds):
+    with pytest.raises(ValueError, match="seeds: expected at least one seed, each once; got"):
+        training.run_many(task.step, task.init, task.data, seeds=seeds, **OPTIONS)
+
+
+def test_an_unknown_mode(task):
+    with pytest.raises(ValueError, match="mode: expected auto, vmap or map; got 'pmap'"):
+        training.run_many(task.step, task.init, task.data, seeds=[0], mode="pmap", **OPTIONS)
+
+
+def test_a_batch_too_large(task):
+    with pytest.raises(ValueError, match="batch_size: expected at most the number of examples, 120; got 500"):
+        training.run_many(task.step, task.init, task.data, seeds=[0], epochs=1, batch_size=500)
