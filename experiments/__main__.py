@@ -41,13 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"\n{report.table(run)}\n")
     for note in run.notes:
         print(f"note: {note}")
-    print(f"\n{runner.summary(run)}.\nReport: {out / 'report.html'}\nFigures: {', '.join(str(out / name) for name, _ in run.figures)}")
+    figures = ", ".join(str(out / name) for name, _ in run.figures)
+    print(f"\n{runner.summary(run)}.\nReport: {out / 'report.html'}\nFigures: {figures}")
     return int(any(finding.verdict == "FAIL" for finding in run.findings))
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m experiments", description="Runs a claim of the lectures to a verdict.")
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments", description="Runs a claim of the lectures to a verdict."
+    )
     parser.add_argument("NAME", nargs="?", help="the experiment; leave it out to list them")
     parser.add_argument("--dataset", choices=("digits", "mnist"), default="digits", help="digits needs no download")
     parser.add_argument("--seeds", type=int, help="number of seeds; verdicts need five or more")

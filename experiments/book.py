@@ -15,6 +15,7 @@ import jaxdl
 
 WIDTH, NUM_CLASSES = 30, 10
 ETA, DECAY = 0.1, 5.0
+DECAY_EXAMPLES = 50_000  # the training set DECAY is meant for
 
 
 def network(num_hidden: int, *, width: int = WIDTH) -> jaxdl.models.MLP:
@@ -50,6 +51,11 @@ def descent(num_training: int, *, eta: float = ETA, decay: float = DECAY) -> opt
         return jaxdl.tree.resolve("**/kernel", params)
 
     return optax.chain(optax.add_decayed_weights(decay / num_training, mask=kernels), optax.sgd(eta))
+
+
+def decay_for(num_training: int) -> float:
+    """The lambda that keeps lambda/n at the book's value, as its chapter 3 does when the training set changes."""
+    return DECAY * num_training / DECAY_EXAMPLES
 
 
 def starter(model: Any, tx: optax.GradientTransformation, x: Any) -> Callable[[jax.Array], Any]:

@@ -25,14 +25,17 @@ GAIN = 0.2
 
 def run(run: Run) -> None:
     """Trains every depth for every seed, and compares validation accuracies after the last epoch."""
-    epochs = run.settings["epochs"]
+    epochs = run.settings["epochs"][run.dataset]
     curves = {d: accuracy_curves(run, d, epochs) for d in run.settings["depths"]}
     last = {d: curve[:, -1] for d, curve in curves.items()}
     for d, curve in curves.items():
         for seed, row in enumerate(curve):
             run.record(quantity="validation_accuracy", hidden_layers=d, seed=seed, percent_by_epoch=row.tolist())
-    run.figure("accuracy_by_depth", depth_figure(curves, run.dataset), "Validation accuracy over the epochs (mean and "
-               "range over the seeds) and after the last one (dots: seeds; crosses: the book's single runs).")  # fmt: skip
+    caption = (
+        "Validation accuracy over the epochs (mean and range over the seeds) and after the last one (dots: seeds; "
+        "crosses: the book's single runs)."
+    )
+    run.figure("accuracy_by_depth", depth_figure(curves, run.dataset), caption)
     deeper = [d for d in last if d > 2]
     for d in deeper:
         run.find(
@@ -40,12 +43,13 @@ def run(run: Run) -> None:
             f"upper limit of the paired difference at most +{GAIN:g} (95 % jointly over {len(deeper)} comparisons)",
             rules.at_most(last[d] - last[2], GAIN, confidence=1 - 0.05 / len(deeper), unit=" points"),
         )
+    gained = rules.at_most(last[1] - last[0], GAIN, unit=" points")
     run.find(
         f"negative control: 1 hidden layer is no better than none by more than {GAIN:g} points",
         f"must fail: upper 95 % limit of the paired difference at most +{GAIN:g}",
-        rules.at_most(last[1] - last[0], GAIN, unit=" points"),
+        gained,
         control=True,
-        remark="the first hidden layer does help, so the rule above can fail",
+        remark="the first hidden layer does help, so the rule above can fail" if gained.verdict == "FAIL" else "",
     )
     if run.dataset == "mnist":
         judge_published(run, last, epochs)
@@ -56,7 +60,7 @@ def run(run: Run) -> None:
 def accuracy_curves(run: Run, num_hidden: int, epochs: int) -> np.ndarray:
     """Validation accuracy in percent after each epoch, `(seeds, epochs)`."""
     train, validation = run.splits.train, run.splits.validation
-    model, tx = book.network(num_hidden), book.descent(len(train.x))
+    model, tx = book.network(num_hidden), book.descent(len(train.x), decay=book.decay_for(len(train.x)))
     step = jaxdl.training.make_train_step(book.objective(model), tx)
     _, history = jaxdl.training.run_many(
         step, book.starter(model, tx, train.x), train, seeds=range(run.seeds), epochs=epochs, batch_size=BATCH,
@@ -152,15 +156,16 @@ EXPERIMENT = Experiment(
     lecture="Allauzen, Deep learning basics 2",
     claim="more than two hidden layers of sigmoids do not help: 96.5, 96.9, 96.6, 96.5 % for 1 to 4 layers",
     setup="0 to 4 hidden layers of 30 sigmoids, ten sigmoid outputs with cross-entropy, weights N(0, 1/fan_in), biases "
-    "N(0, 1), mini-batches of 10, eta 0.1, decay eta*lambda/n on the weights with lambda 5 and n the size of the "
-    "training set, 30 epochs; validation accuracy after the last epoch. MNIST: 50,000 training images, 10,000 for "
-    "validation, pixels in [0, 1].",
+    "N(0, 1), mini-batches of 10, eta 0.1, decay eta*lambda/n on the weights with n the size of the training set, "
+    "lambda 5 and 30 epochs; validation accuracy after the last epoch. MNIST: 50,000 training images, 10,000 for "
+    "validation, pixels in [0, 1]. Digits, with 1,197 training images: lambda 0.12, so that lambda/n is the same, and "
+    "1,250 epochs, so that the number of updates is.",
     source="Nielsen, Neural Networks and Deep Learning (2015), chapter 5, one run each",
-    seconds={"digits": 30, "mnist": 400},
+    seconds={"digits": 50, "mnist": 150},
     presets={
-        "smoke": {"seeds": 5, "epochs": 2, "depths": (0, 1, 2)},
-        "default": {"seeds": 5, "epochs": 30, "depths": (0, 1, 2, 3, 4)},
-        "full": {"seeds": 10, "epochs": 30, "depths": (0, 1, 2, 3, 4)},
+        "smoke": {"seeds": 5, "epochs": {"digits": 100, "mnist": 1}, "depths": (0, 1, 2, 3)},
+        "default": {"seeds": 5, "epochs": {"digits": 1250, "mnist": 30}, "depths": (0, 1, 2, 3, 4)},
+        "full": {"seeds": 10, "epochs": {"digits": 1250, "mnist": 30}, "depths": (0, 1, 2, 3, 4)},
     },
     run=run,
 )

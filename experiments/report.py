@@ -14,7 +14,7 @@ table { border-collapse: collapse; width: 100%; font-size: 0.9rem }
 th, td { text-align: left; vertical-align: top; padding: 0.4rem 0.6rem; border-bottom: 1px solid #d0d7de }
 .PASS { color: #116329 } .FAIL { color: #a40e26 } .INCONCLUSIVE { color: #7d4e00 }
 .verdict { font-weight: 600; white-space: nowrap } small { color: #57606a } img { max-width: 100% }
-figure { margin: 1.5rem 0 } figcaption { color: #57606a; font-size: 0.9rem } pre { background: #f6f8fa; padding: 0.8rem; overflow-x: auto }
+figure { margin: 1.5rem 0 } figcaption { color: #57606a; font-size: 0.9rem }
 """
 
 
@@ -69,10 +69,12 @@ def html(experiment: Experiment, run: Run, manifest: dict[str, Any]) -> str:
 <p><small>Lectures: {escape(experiment.lecture)}. Source of the figures: {escape(experiment.source)}.</small></p>
 {figures}
 <h2>Claims</h2>
-<table><thead><tr><th>verdict</th><th>claim and rule</th><th>measured [95 % interval]</th><th>published</th></tr></thead>
+<table><thead>
+<tr><th>verdict</th><th>claim and rule</th><th>measured [95 % interval]</th><th>published</th></tr>
+</thead>
 <tbody>{rows}</tbody></table>
-<p><small>PASS: the rule holds. FAIL: the interval contradicts it. INCONCLUSIVE: neither, or fewer seeds than the rule needs.
-A negative control is confirmed (PASS) when the rule fails on it.</small></p>
+<p><small>PASS: the rule holds. FAIL: the interval contradicts it. INCONCLUSIVE: neither, or fewer seeds than the
+rule needs. A negative control is confirmed (PASS) when the rule fails on it.</small></p>
 <h2>Remarks</h2>{notes or "<p>None.</p>"}
 <h2>Set-up</h2><p>{escape(experiment.setup)}</p><table>{details}</table>
 </body></html>
@@ -85,7 +87,8 @@ def _row(finding: Finding) -> str:
     return (
         f'<tr><td class="verdict {finding.verdict}">{finding.verdict}</td>'
         f"<td>{escape(finding.claim)}<br><small>rule: {escape(finding.rule)}</small>{remark}</td>"
-        f"<td>{escape(finding.result.measured)} {interval(finding)}<br><small>{escape(finding.result.detail)}</small></td>"
+        f"<td>{escape(finding.result.measured)} {interval(finding)}"
+        f"<br><small>{escape(finding.result.detail)}</small></td>"
         f"<td>{escape(finding.published)}</td></tr>"
     )
 

@@ -34,6 +34,13 @@ def median_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.
     return float(np.median(values)), float(low), float(high)
 
 
+def share_interval(count: int, total: int) -> tuple[float, float]:
+    """95 % interval of a probability after `count` of `total` (Clopper and Pearson 1934)."""
+    low = float(stats.beta.ppf(0.025, count, total - count + 1)) if count else 0.0
+    high = float(stats.beta.ppf(0.975, count + 1, total - count)) if count < total else 1.0
+    return low, high
+
+
 def mean_within(values: Sequence[float] | np.ndarray, low: float, high: float, unit: str = "") -> Result:
     """IV: the mean lies in [low, high]; FAIL if its 95 % interval lies wholly outside."""
     mean, *ends = mean_interval(values)
@@ -46,9 +53,7 @@ def median_within(values: Sequence[float] | np.ndarray, low: float, high: float,
     return _within(median, ends, low, high, len(values), f"median of {len(values)} seeds", unit)
 
 
-def exceeds(
-    values: Sequence[float] | np.ndarray, bound: float, *, confidence: float = 0.95, unit: str = ""
-) -> Result:
+def exceeds(values: Sequence[float] | np.ndarray, bound: float, *, confidence: float = 0.95, unit: str = "") -> Result:
     """ORD: the lower end of the interval of the mean lies above the bound; FAIL if the upper end lies below it."""
     mean, low, high = mean_interval(values, confidence)
     verdict: Verdict = "PASS" if low > bound else "FAIL" if high <= bound else "INCONCLUSIVE"
@@ -59,9 +64,7 @@ def exceeds(
     )
 
 
-def at_most(
-    values: Sequence[float] | np.ndarray, bound: float, *, confidence: float = 0.95, unit: str = ""
-) -> Result:
+def at_most(values: Sequence[float] | np.ndarray, bound: float, *, confidence: float = 0.95, unit: str = "") -> Result:
     """The upper end of the interval of the mean is at most the bound; FAIL if the lower end lies above it."""
     mean, low, high = mean_interval(values, confidence)
     verdict: Verdict = "PASS" if high <= bound else "FAIL" if low > bound else "INCONCLUSIVE"
@@ -73,13 +76,12 @@ def at_most(
 
 
 def every_seed(holds: Sequence[bool] | np.ndarray) -> Result:
-    """SHAPE: the feature is there in every seed; the interval is that of its probability (Clopper and Pearson)."""
+    """SHAPE: the feature is there in every seed; the interval is that of its probability."""
     holds = np.asarray(holds, bool)
     count, total = int(holds.sum()), len(holds)
-    low = float(stats.beta.ppf(0.025, count, total - count + 1)) if count else 0.0
-    high = float(stats.beta.ppf(0.975, count + 1, total - count)) if count < total else 1.0
     verdict: Verdict = "PASS" if count == total else "FAIL"
-    return _enough(Result(verdict, f"{count}/{total}", (low, high), f"{count} of {total} seeds"), total)
+    detail = f"{count} of {total} seeds, the interval that of the probability"
+    return _enough(Result(verdict, f"{count}/{total}", share_interval(count, total), detail), total)
 
 
 def in_bands(values: np.ndarray, reference: np.ndarray, names: Sequence[str], share: float = 0.8) -> Result:
@@ -100,15 +102,11 @@ def in_bands(values: np.ndarray, reference: np.ndarray, names: Sequence[str], sh
         f"largest offset of a mean {offsets[farthest]:.1f} standard errors ({names[farthest]})"
     )
     total = len(values)
-    inside = int(round(shares[worst] * total))
-    ends = (float(stats.beta.ppf(0.025, inside, total - inside + 1)) if inside else 0.0,
-            float(stats.beta.ppf(0.975, inside + 1, total - inside)) if inside < total else 1.0)  # fmt: skip
+    ends = share_interval(round(shares[worst] * total), total)
     return _enough(Result("PASS" if ok.all() else "FAIL", f"{shares[worst]:.0%} inside", ends, detail), total)
 
 
-def predicts(
-    values: Sequence[float] | np.ndarray, published: float, *, floor: float = 0.10, unit: str = ""
-) -> Result:
+def predicts(values: Sequence[float] | np.ndarray, published: float, *, floor: float = 0.10, unit: str = "") -> Result:
     """PI: a single published value lies in the 95 % prediction interval of one more run; s is floored."""
     values = np.asarray(values, float)
     count = len(values)
@@ -123,12 +121,12 @@ def predicts(
 def exact(value: float, expected: float, tolerance: float, unit: str = "") -> Result:
     """EXACT: a deterministic value within its tolerance; one run is enough."""
     verdict: Verdict = "PASS" if abs(value - expected) <= tolerance else "FAIL"
-    return Result(verdict, f"{value:.6g}{unit}", (value, value), f"tolerance {tolerance:g}{unit} around {expected:g}{unit}")
+    return Result(
+        verdict, f"{value:.6g}{unit}", (value, value), f"tolerance {tolerance:g}{unit} around {expected:g}{unit}"
+    )
 
 
-def _within(
-    value: float, ends: Sequence[float], low: float, high: float, count: int, what: str, unit: str
-) -> Result:
+def _within(value: float, ends: Sequence[float], low: float, high: float, count: int, what: str, unit: str) -> Result:
     outside = ends[1] < low or ends[0] > high
     verdict: Verdict = "PASS" if low <= value <= high else "FAIL" if outside else "INCONCLUSIVE"
     return _enough(Result(verdict, f"{value:.4g}{unit}", (ends[0], ends[1]), what), count)

@@ -55,7 +55,8 @@ def describe(experiment: Experiment, run: Run, *, preset: str, seconds: float) -
     device = jax.devices()[0]
     return {
         "experiment": experiment.name,
-        "command": f"python -m experiments {experiment.name} --dataset {run.dataset} --preset {preset} --seeds {run.seeds}",
+        "command": f"python -m experiments {experiment.name} --dataset {run.dataset} --preset {preset} "
+        f"--seeds {run.seeds}",
         "dataset": run.dataset,
         "examples": {name: len(split.x) for name, split in run.splits._asdict().items()},
         "preset": preset,

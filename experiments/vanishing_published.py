@@ -1,4 +1,4 @@
-"""Published and sampled figures of Nielsen's chapter 5: gradient norms of sigmoid nets on the first 1,000 MNIST images."""
+"""Published and sampled figures of Nielsen's chapter 5: gradient norms on the first 1,000 MNIST images."""
 
 # {hidden layers: a row a layer: mean, standard deviation, p5, p95 over 200 sampled starts}
 BANDS = {

@@ -51,7 +51,7 @@ def squared_hinge(outputs: jax.Array, targets: jax.Array, *, margin: float = 1.0
 
 
 def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """`sum_j (f_j - t_j)^2` over all axes but the first, shape `(batch,)`; half of it is the lectures' quadratic cost."""
+    """`sum_j (f_j - t_j)^2` over all axes but the first, shape `(batch,)`; half of it is the quadratic cost."""
     return _per_example_sum(optax.squared_error(*_same_shape(outputs, targets)))
 
 
@@ -62,7 +62,7 @@ def absolute_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def correct(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """1.0 where the largest output is the class of the example, else 0.0, shape `(batch,)`: its mean is the accuracy."""
+    """1.0 where the largest output is the example's class, else 0.0, shape `(batch,)`: its mean is the accuracy."""
     labels = targets if jnp.ndim(targets) == 1 else jnp.argmax(targets, -1)
     return (jnp.argmax(outputs, -1) == labels).astype(jnp.float32)
 
@@ -76,7 +76,7 @@ def _class_targets(outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, j
         return outputs, jax.nn.one_hot(targets, shape[1], dtype=jnp.result_type(outputs))
     raise ValueError(
         f"targets: expected integer labels of shape {shape[:1]} or probabilities of shape {shape} for outputs "
-        f"(logits, two-dimensional) of shape {shape}; got shape {jnp.shape(targets)}, dtype {jnp.result_type(targets)}. "
+        f"(logits, two-dimensional) of shape {shape}; got shape {jnp.shape(targets)} of {jnp.result_type(targets)}. "
         "Flatten further axes into the batch, or convert the labels to integers."
     )
 

@@ -17,7 +17,9 @@ class Apply(Protocol):
 
     def __call__(
         self, variables: Variables, x: PyTree, *, train: bool = False, key: jax.Array | None = None
-    ) -> tuple[Any, Variables]: ...
+    ) -> tuple[Any, Variables]:
+        """Outputs, and every collection but `params` after the call."""
+        ...
 
 
 class Model(NamedTuple):
@@ -65,10 +67,16 @@ def as_model(thing: Any) -> Model:
 
 
 _SCRATCH = ("intermediates", "perturbations")  # what modules sow for an onlooker; never part of the state
-_MODE_NAMES = {"train": True, "training": True, "is_training": True, "deterministic": False, "use_running_average": False}
+_MODE_NAMES = {
+    "train": True,
+    "training": True,
+    "is_training": True,
+    "deterministic": False,
+    "use_running_average": False,
+}
 
 
-def _mode_arguments(call: Callable[..., Any], train: bool) -> dict[str, bool]:
+def _mode_arguments(call: Callable[..., Any], train: bool) -> dict[str, Any]:
     names = inspect.signature(call).parameters
     return {name: train if means_train else not train for name, means_train in _MODE_NAMES.items() if name in names}
 
@@ -76,7 +84,9 @@ def _mode_arguments(call: Callable[..., Any], train: bool) -> dict[str, bool]:
 def _from_linen(module: nn.Module) -> Model:
     def init(key: jax.Array, x: PyTree) -> Variables:
         params_key, dropout_key = jax.random.split(key)
-        variables = module.init({"params": params_key, "dropout": dropout_key}, x, **_mode_arguments(module.__call__, False))
+        variables = module.init(
+            {"params": params_key, "dropout": dropout_key}, x, **_mode_arguments(module.__call__, False)
+        )
         return {"params": {}} | {name: value for name, value in variables.items() if name not in _SCRATCH}
 
     def apply(variables: Variables, x: PyTree, *, train: bool = False, key: jax.Array | None = None):
@@ -115,12 +125,16 @@ def _from_nnx(factory: Callable[[nnx.Rngs], Any]) -> Model:
         module.train() if train else module.eval()
         return module
 
-    def skeleton(train: bool) -> tuple[Any, Any, Any, Any]:
+    def split(module: Any) -> Any:
+        """Graph, parameters, random streams, and the rest of the state."""
+        return nnx.split(module, nnx.Param, nnx.RngState, ...)
+
+    def skeleton(train: bool) -> Any:
         # The graph (and its train/eval flags) is static; built abstractly, so that no array is made for it.
-        return nnx.split(nnx.eval_shape(lambda: build(jax.random.key(0), train)), nnx.Param, nnx.RngState, ...)
+        return split(nnx.eval_shape(lambda: build(jax.random.key(0), train)))
 
     def init(key: jax.Array, x: PyTree) -> Variables:
-        _, params, _, rest = nnx.split(build(key, False), nnx.Param, nnx.RngState, ...)
+        _, params, _, rest = split(build(key, False))
         state = nnx.to_pure_dict(rest)
         return {"params": nnx.to_pure_dict(params)} | ({"state": state} if state else {})
 
@@ -129,7 +143,8 @@ def _from_nnx(factory: Callable[[nnx.Rngs], Any]) -> Model:
         base = jax.random.key(0) if key is None else key
         leaves, treedef = jax.tree_util.tree_flatten(streams)
         values = [
-            jax.random.fold_in(base, i) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            jax.random.fold_in(base, i)
+            if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
             else jax.numpy.zeros(leaf.shape, leaf.dtype)
             for i, leaf in enumerate(leaves)
         ]
@@ -143,7 +158,7 @@ def _from_nnx(factory: Callable[[nnx.Rngs], Any]) -> Model:
         outputs = module(x)
         model_state = {name: value for name, value in variables.items() if name != "params"}
         if train and model_state:
-            model_state = {"state": nnx.to_pure_dict(nnx.split(module, nnx.Param, nnx.RngState, ...)[3])}
+            model_state = {"state": nnx.to_pure_dict(split(module)[3])}
         return outputs, model_state
 
     return Model(init, apply)

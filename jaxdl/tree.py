@@ -57,7 +57,7 @@ def _chooser(where: Any) -> Callable[[str, Any], bool]:
         regex = _glob_regex(where)
         return lambda path, leaf: regex.fullmatch(path) is not None
     if callable(where):
-        return where
+        return lambda path, leaf: bool(where(path, leaf))
     raise TypeError(
         f"where: expected a glob string, a callable (path, leaf) -> bool, a sequence of these, or None; "
         f"got {type(where).__name__}. Write for example where='**/kernel'."

@@ -29,7 +29,9 @@ def by_hand(name, row, label):
 
 @pytest.mark.parametrize("loss", CLASS_LOSSES, ids=lambda loss: loss.__name__)
 def test_against_the_formula(loss):
-    expected = [by_hand(loss.__name__, row.astype(np.float64), label) for row, label in zip(LOGITS, LABELS, strict=True)]
+    expected = [
+        by_hand(loss.__name__, row.astype(np.float64), label) for row, label in zip(LOGITS, LABELS, strict=True)
+    ]
     np.testing.assert_allclose(loss(LOGITS, LABELS), expected, rtol=1e-5)
     np.testing.assert_allclose(loss(LOGITS, ONE_HOT), expected, rtol=1e-5)
 
@@ -73,7 +75,9 @@ def test_regression_targets_that_would_broadcast(loss):
 
 
 def test_the_mean_refuses_what_is_not_per_example():
-    with pytest.raises(ValueError, match=r"losses: expected one value per example, shape \(batch,\); got shape \(2, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"losses: expected one value per example, shape \(batch,\); got shape \(2, 2\)"
+    ):
         losses.batch_mean(jnp.zeros((2, 2)))
     with pytest.raises(ValueError, match=r"got shape \(\)"):
         losses.batch_mean(jnp.zeros(()))

@@ -94,7 +94,9 @@ def test_differentiates_and_compiles(kind):
 @pytest.mark.parametrize("name", ["train", "training", "is_training", "deterministic", "use_running_average", None])
 def test_the_mode_goes_by_the_name_the_module_uses(name):
     inverse = name in ("deterministic", "use_running_average")
-    source = f"def call(self, x, {name}): return x * (2.0 if {name} else 1.0)" if name else "def call(self, x): return x"
+    source = (
+        f"def call(self, x, {name}): return x * (2.0 if {name} else 1.0)" if name else "def call(self, x): return x"
+    )
     namespace: dict = {}
     exec(source, namespace)
     model = jaxdl.as_model(type("Module", (nn.Module,), {"__call__": namespace["call"]})())

@@ -60,7 +60,9 @@ def test_a_dot_in_a_pattern_is_a_dot():
 
 
 def test_a_pattern_that_matches_nothing_lists_the_paths():
-    with pytest.raises(ValueError, match=r"where='\*\*/weight' matches no leaf\. The paths are: block/Dense_0/bias, .*"):
+    with pytest.raises(
+        ValueError, match=r"where='\*\*/weight' matches no leaf\. The paths are: block/Dense_0/bias, .*"
+    ):
         tree.resolve("**/weight", PARAMS)
 
 
@@ -93,7 +95,12 @@ def test_num_examples():
 
 @pytest.mark.parametrize(
     ("data", "found"),
-    [((np.zeros((5, 2)), np.zeros(4)), "0: 5, 1: 4"), ((), "no array"), (np.zeros(()), "scalar"), (np.zeros((0, 2)), "0")],
+    [
+        ((np.zeros((5, 2)), np.zeros(4)), "0: 5, 1: 4"),
+        ((), "no array"),
+        (np.zeros(()), "scalar"),
+        (np.zeros((0, 2)), "0"),
+    ],
 )
 def test_num_examples_refuses(data, found):
     with pytest.raises(ValueError, match=f"data: expected arrays that share one leading example axis.*{found}"):

@@ -42,14 +42,16 @@ def verdict(flow: "GradientFlow") -> str:
     weight_gradient = np.asarray(flow.weight_gradient, np.float64)
     sick = [i for i in range(len(flow.layers)) if _not_finite(flow.matrix[i], signal[i], weight_gradient[i])]
     if sick:
-        return f"gradient is not finite in {len(sick)} of {len(flow.layers)} layers, the first of them {flow.layers[sick[0]]}"
+        names = f"{len(sick)} of {len(flow.layers)} layers, the first of them {flow.layers[sick[0]]}"
+        return f"gradient is not finite in {names}"
     chain = _chain(flow.matrix, signal, weight_gradient)
     chain = chain[:-1] if len(chain) > 2 else chain
     if len(chain) < 2:
         return f"only {len(chain)} layer with an error signal of its own: nothing to compare"
     silent = [i for i in chain if signal[i] == 0]
     if silent:
-        return f"no gradient at all arrives at {flow.layers[silent[-1]]} ({len(silent)} of {len(chain)} layers get none): blocked"
+        share = f"{len(silent)} of {len(chain)} layers get none"
+        return f"no gradient at all arrives at {flow.layers[silent[-1]]} ({share}): blocked"
     ratios = signal[chain[:-1]] / signal[chain[1:]]
     factor = float(np.exp(np.mean(np.log(ratios))))
     total = float(signal[chain[0]] / signal[chain[-1]])
@@ -116,7 +118,7 @@ def plot(flow: "GradientFlow", path: Any = None, *, steps: Any = None, title: st
 
 def _not_finite(matrix: bool, signal: float, weight_gradient: float) -> bool:
     # NaN in both rows of a matrix is an illness; NaN in one alone says that the layer has no such quantity.
-    return bool(np.isinf(signal) or np.isinf(weight_gradient) or matrix and np.isnan(weight_gradient))
+    return bool(np.isinf(signal) or np.isinf(weight_gradient) or (matrix and np.isnan(weight_gradient)))
 
 
 def _chain(matrix: tuple[bool, ...], signal: np.ndarray, weight_gradient: np.ndarray) -> list[int]:

@@ -48,7 +48,7 @@ class GradientFlow:
 
     @property
     def ratio_to_next(self) -> jax.Array:
-        """`(..., layers)`, error signal over that of the next layer; below 1 it shrinks towards the input. Last: NaN."""
+        """`(..., layers)`, error signal over that of the next layer: below 1 it shrinks towards the input; last NaN."""
         ratios = self.error_signal[..., :-1] / self.error_signal[..., 1:]
         return jnp.concatenate([ratios, jnp.full_like(self.error_signal[..., -1:], jnp.nan)], -1)
 
@@ -61,7 +61,7 @@ class GradientFlow:
         return flow_report.table(self)
 
     def verdict(self) -> str:
-        """A sentence with its numbers: healthy, vanishing, exploding, blocked or not finite, and which layer is sick."""
+        """A sentence with its numbers: healthy, vanishing, exploding, blocked or not finite, and where."""
         return flow_report.verdict(self)
 
     def plot(self, path: Any = None, *, steps: Any = None, title: str | None = None) -> "Figure":
@@ -164,7 +164,9 @@ def _as_objective(fn: Callable[..., Any]) -> Callable[..., Any]:
     return lambda params, batch, **_: (fn(params, batch), None)
 
 
-def _assembled(structure: Structure, params: PyTree, batch: PyTree, grads: PyTree, updates: PyTree | None) -> GradientFlow:
+def _assembled(
+    structure: Structure, params: PyTree, batch: PyTree, grads: PyTree, updates: PyTree | None
+) -> GradientFlow:
     shift_norms = _shift_norms(structure, params, batch)
     grad_norms, weight_norms = leaf_norms(grads), leaf_norms(params)
     update_norms = None if updates is None else leaf_norms(updates)
@@ -204,9 +206,7 @@ def _shift_norms(structure: Structure, params: PyTree, batch: PyTree) -> dict[st
     dtype = jnp.result_type(*leaf_paths(params).values())
 
     def loss(vectors: dict[str, jax.Array]) -> jax.Array:
-        shifts = {
-            use.where: (vectors[layer.name], use.feature_axes or ()) for layer in shifted for use in layer.shifts
-        }
+        shifts = {use.where: (vectors[layer.name], use.feature_axes or ()) for layer in shifted for use in layer.shifts}
         return evaluate_shifted(structure.jaxpr, shifted_inputs(params, batch), shifts)[0]
 
     zeros = {layer.name: jnp.zeros(layer.shifts[0].feature_shape, dtype) for layer in shifted}

@@ -38,7 +38,9 @@ class Structure(NamedTuple):
     unused: tuple[str, ...]
 
 
-def find_structure(objective: Any, params: PyTree, batch: PyTree, *, model_state: PyTree, key: Any, train: bool) -> Structure:
+def find_structure(
+    objective: Any, params: PyTree, batch: PyTree, *, model_state: PyTree, key: Any, train: bool
+) -> Structure:
     """Traces the objective's mean loss and lists its layers by first use.
 
     Raises:

@@ -153,10 +153,12 @@ def _use(eqn: Any, ins: list[Label], here: tuple[int, ...]) -> Use:
 def _feature_axes(eqn: Any, name: str, operand: int) -> tuple[int, ...] | None:
     ndim = len(eqn.outvars[0].aval.shape)
     if name == "dot_general":
-        (lhs_contracted, rhs_contracted), (lhs_batch, _) = eqn.params["dimension_numbers"]
+        (lhs_contracted, _), (lhs_batch, _) = eqn.params["dimension_numbers"]
         num_batch = len(lhs_batch)
         lhs_free = len(eqn.invars[0].aval.shape) - num_batch - len(lhs_contracted)
-        return tuple(range(num_batch, num_batch + lhs_free)) if operand == 0 else tuple(range(num_batch + lhs_free, ndim))
+        return (
+            tuple(range(num_batch, num_batch + lhs_free)) if operand == 0 else tuple(range(num_batch + lhs_free, ndim))
+        )
     if name == "conv_general_dilated" and operand == 1:
         return (eqn.params["dimension_numbers"].out_spec[1],)
     if name == "gather" and operand == 0:

@@ -21,7 +21,9 @@ def evaluate_shifted(closed_jaxpr: Any, inputs: Sequence[Any], shifts: Shifts) -
     return _evaluate(closed_jaxpr.jaxpr, closed_jaxpr.consts, inputs, (), shifts)
 
 
-def _evaluate(jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], where: tuple[int, ...], shifts: Shifts) -> list[Any]:
+def _evaluate(
+    jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], where: tuple[int, ...], shifts: Shifts
+) -> list[Any]:
     def rule(position: int, eqn: Any, arguments: list[Any]) -> Sequence[Any] | None:
         here = (*where, position)
         if here in shifts:

@@ -30,6 +30,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Logits `(batch, sizes[-1])` of inputs `(batch, ...)`."""
         if not self.sizes or any(size < 1 for size in self.sizes):
             raise ValueError(
                 f"sizes: expected at least one positive number of units; got {tuple(self.sizes)}. "

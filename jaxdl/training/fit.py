@@ -206,8 +206,8 @@ def make_schedule(
     first_step = int(state.step)
     if last_step < first_step:
         raise ValueError(
-            f"{'steps' if epochs is None else 'epochs'}: expected a total of at least the {first_step} steps this state "
-            f"has done; got {last_step} steps. The total counts steps done before."
+            f"{'steps' if epochs is None else 'epochs'}: expected a total of at least the {first_step} steps this "
+            f"state has done; got {last_step} steps. The total counts steps done before."
         )
     return Schedule(first_step, last_step, steps_per_epoch, count, batch_size, shuffle, evaluate_every)
 

@@ -58,6 +58,7 @@ class Recorder:
         self._pending = metrics
 
     def add_evaluation(self, step: int, values: dict[str, np.ndarray]) -> None:
+        """Takes the validation metrics with `step` updates done."""
         self._evaluations.append(values)
         self._evaluation_steps.append(step)
 
@@ -89,6 +90,7 @@ class Recorder:
             )
 
     def history(self, *, steps_per_epoch: int, engine: str, compile_seconds: float, run_seconds: float) -> History:
+        """All that was gathered."""
         self.fetch()
         axis = self._time_axis
         measure_steps = np.arange(self._first_step, self._next_step)
@@ -97,7 +99,9 @@ class Recorder:
             validation=_concatenated([jax.tree.map(lambda v: v[..., None], e) for e in self._evaluations], -1) or {},
             validation_steps=np.asarray(self._evaluation_steps, int),
             measures=_concatenated(self._measures, axis),
-            measure_steps=measure_steps[measure_steps % self._measure_every == 0] if self._measures else np.zeros(0, int),
+            measure_steps=measure_steps[measure_steps % self._measure_every == 0]
+            if self._measures
+            else np.zeros(0, int),
             steps_per_epoch=steps_per_epoch,
             engine=engine,
             compile_seconds=compile_seconds,

@@ -32,7 +32,9 @@ class Objective(Protocol):
 
     def __call__(
         self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array | None, train: bool
-    ) -> tuple[jax.Array, Aux]: ...
+    ) -> tuple[jax.Array, Aux]:
+        """Losses `(batch,)`, and what comes beside them."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +48,13 @@ class Supervised:
     def __call__(
         self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array | None, train: bool
     ) -> tuple[jax.Array, Aux]:
+        """Losses and metrics of a batch `(x, y)`, each `(batch,)`."""
         x, targets = batch
         outputs, model_state = self.model.apply({"params": params, **model_state}, x, train=train, key=key)
         losses = _per_example("loss", self.loss(outputs, targets), x)
-        metrics = {name: _per_example(f"metrics[{name!r}]", fn(outputs, targets), x) for name, fn in self.metrics.items()}
+        metrics = {
+            name: _per_example(f"metrics[{name!r}]", fn(outputs, targets), x) for name, fn in self.metrics.items()
+        }
         return losses, Aux(model_state, metrics)
 
 

@@ -59,9 +59,7 @@ def step_program(state: TrainState, data: PyTree, order: jax.Array, *, static: t
 @partial(jax.jit, static_argnames=("num_examples", "steps_per_epoch", "shuffle"))
 def order_program(state: TrainState, *, num_examples: int, steps_per_epoch: int, shuffle: bool) -> jax.Array:
     """`engines.order_of_epoch`, compiled."""
-    return engines.order_of_epoch(
-        state, num_examples=num_examples, steps_per_epoch=steps_per_epoch, shuffle=shuffle
-    )
+    return engines.order_of_epoch(state, num_examples=num_examples, steps_per_epoch=steps_per_epoch, shuffle=shuffle)
 
 
 @partial(jax.jit, static_argnames=("objective", "batch_size", "members"))

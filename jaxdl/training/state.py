@@ -37,7 +37,7 @@ _ORDER_STREAM = 0xFFFFFFFF
 
 
 def epoch_order(key: jax.Array, epoch: jax.Array | int, num_examples: int) -> jax.Array:
-    """The permutation `(num_examples,)` int32 in which an epoch visits the examples: a function of key and epoch only."""
+    """The permutation `(num_examples,)`, int32, in which an epoch visits the examples; of key and epoch only."""
     order_key = jax.random.fold_in(jax.random.fold_in(key, jnp.uint32(_ORDER_STREAM)), epoch)
     return jax.random.permutation(order_key, num_examples).astype(jnp.int32)
 

@@ -51,6 +51,7 @@ class TrainStep:
     measure_every: int = 1
 
     def __call__(self, state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
+        """The state after one update, and the metrics before it."""
         key = jax.random.fold_in(state.key, state.step)
 
         def mean_loss(params: PyTree) -> tuple[jax.Array, tuple[PyTree, Metrics]]:
@@ -110,7 +111,7 @@ def make_train_step(
       ValueError: `measure_every` below 1.
     """
     for name, value in (("objective", objective), ("regularizer", regularizer), ("measure", measure)):
-        if value is not None and not callable(value) or name == "objective" and value is None:
+        if (value is not None and not callable(value)) or (name == "objective" and value is None):
             raise TypeError(f"{name}: expected a function; got {type(value).__name__}. See make_train_step's help.")
     if not (hasattr(tx, "init") and hasattr(tx, "update")):
         raise TypeError(

@@ -23,6 +23,7 @@ def test_exact_for_every_number_of_examples(task, count, batch_size):
 
 def test_padding_never_reaches_the_sums(task):
     """The example that fills the last batch up would count twice, or spoil everything where it is NaN."""
+
     def objective(params, batch, *, model_state, key, train):
         return batch, training.Aux(model_state, {})
 

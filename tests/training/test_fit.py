@@ -159,7 +159,10 @@ def test_the_progress_bar(task, capsys):
         (dict(epochs=1, steps=1, batch_size=10), "epochs, steps: expected exactly one of them; got epochs=1, steps=1"),
         (dict(epochs=-1, batch_size=10), "epochs: expected a total of at least the 0 steps this state has done"),
         (dict(epochs=1, batch_size=10, evaluate_every=0), "evaluate_every: expected a number of epochs >= 1; got 0"),
-        (dict(epochs=1, batch_size=10, engine="turbo"), "engine: expected one of loop, chunk, epoch or auto; got 'turbo'"),
+        (
+            dict(epochs=1, batch_size=10, engine="turbo"),
+            "engine: expected one of loop, chunk, epoch or auto; got 'turbo'",
+        ),
         (dict(epochs=1, batch_size=10, chunk_size=0), "chunk_size: expected a number of steps >= 1; got 0"),
     ],
 )

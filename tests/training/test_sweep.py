@@ -11,6 +11,7 @@ from jaxdl.diagnostics import measure_gradient_flow
 from .conftest import make_task
 
 OPTIONS = dict(epochs=3, batch_size=10)
+ROUNDING = dict(rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("tx", [optax.sgd(0.5), optax.adam(1e-2)], ids=["sgd", "adam"])
@@ -27,13 +28,10 @@ def test_every_member_is_its_single_run(digits_like, same_bytes, mode, tx):
         ours = training.member(states, i)
         if mode == "map":
             same_bytes(ours, single.state)
-        rounding = dict(rtol=1e-4, atol=1e-6)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **rounding), ours.params, single.state.params)
-        np.testing.assert_allclose(history.train["loss"][i], single.history.train["loss"], **rounding)
-        np.testing.assert_allclose(history.validation["loss"][i], single.history.validation["loss"], **rounding)
-        np.testing.assert_allclose(
-            history.measures.error_signal[i], single.history.measures.error_signal, **rounding
-        )
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **ROUNDING), ours.params, single.state.params)
+        np.testing.assert_allclose(history.train["loss"][i], single.history.train["loss"], **ROUNDING)
+        np.testing.assert_allclose(history.validation["loss"][i], single.history.validation["loss"], **ROUNDING)
+        np.testing.assert_allclose(history.measures.error_signal[i], single.history.measures.error_signal, **ROUNDING)
         np.testing.assert_array_equal(history.measure_steps, single.history.measure_steps)
 
 
@@ -53,11 +51,8 @@ def test_a_member_that_blows_up_disturbs_no_other(digits_like):
     def init(key):
         state = task.init(key)
         bad = np.array_equal(jax.random.key_data(key), jax.random.key_data(jax.random.key(1)))
-        return jax.tree.map(lambda leaf: leaf * np.nan if bad else leaf, state) if False else (
-            training.make_state(
-                jax.tree.map(lambda leaf: leaf * (np.nan if bad else 1.0), state.params), task.step.tx, key=state.key
-            )
-        )
+        params = jax.tree.map(lambda leaf: leaf * (np.nan if bad else 1.0), state.params)
+        return training.make_state(params, task.step.tx, key=state.key)
 
     _, history = training.run_many(task.step, init, task.data, seeds=[0, 1, 2], mode="vmap", **OPTIONS)
     assert np.all(np.isnan(history.train["loss"][1]))

@@ -1,0 +1,75 @@
+"""The table of a workload, and its section of RESULTS.md."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.timing import Timing
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+HEADER = """# Seconds of an epoch
+
+    pip install '.[bench]'
+    python -m benchmarks.epoch_time --write
+
+Read the ratios, not the seconds: the seconds are those of one machine on one day, the ratios compare what ran in turns
+within the same round. A ratio is given as the median over the rounds, and in brackets the smallest. Seconds are those
+of a whole call that shuffles, trains an epoch and waits for the result; "first call" has what it took to build, compile
+and run once, and counts nowhere else.
+"""
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "keras", "torch")
+
+
+def table(timings: Sequence[Timing], references: Sequence[Timing], *, flops: float = 0.0, peak: float = 0.0) -> str:
+    """One line a contestant, with its ratio to every reference and, if asked for, its share of the peak FLOP/s."""
+    columns = ["", "first call s", "min s", "median s", *(f"/ {reference.name}" for reference in references)]
+    columns += ["GFLOP/s", "of peak"] if peak else []
+    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1)]
+    for timing in timings:
+        if timing.missing:
+            lines.append([timing.name, timing.missing] + [""] * (len(columns) - 2))
+            continue
+        fastest = min(timing.seconds)
+        cells = [timing.name, f"{timing.warm_up:.1f}", f"{fastest:.3f}", f"{np.median(timing.seconds):.3f}"]
+        cells += [ratio(timing, reference) for reference in references]
+        cells += [f"{flops / fastest / 1e9:.0f}", f"{flops / fastest / peak:.0%}"] if peak else []
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def ratio(timing: Timing, reference: Timing) -> str:
+    ratios = timing.over(reference)
+    return f"{np.median(ratios):.2f} ({np.min(ratios):.2f})"
+
+
+def machine() -> str:
+    """Versions, processor and date."""
+    versions = [f"Python {platform.python_version()}"]
+    for package in PACKAGES:
+        try:
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"{package} not installed")
+    return f"{', '.join(versions)}; {_processor()}, {os.cpu_count()} cores; {datetime.date.today()}"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def write_section(title: str, body: str, *, path: Path = RESULTS) -> None:
+    """Puts a section into the file in place of the one whose title starts with the same word, or in its order."""
+    old = path.read_text().split("\n## ")[1:] if path.exists() else []
+    sections = {section.split(maxsplit=1)[0].rstrip(":"): section.strip() for section in old}
+    sections[title.split(maxsplit=1)[0].rstrip(":")] = f"{title}\n\n{body}".strip()
+    path.write_text(HEADER + "".join(f"\n## {sections[name]}\n" for name in sorted(sections)))

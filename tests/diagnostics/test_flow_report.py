@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from jaxdl.diagnostics import GradientFlow
+
+
+def flow(signal, weight=None, *, matrix=None, layers=None):
+    signal = np.asarray(signal, np.float32)
+    names = layers or tuple(f"layer_{i}" for i in range(signal.shape[-1]))
+    weight = np.ones_like(signal) if weight is None else np.asarray(weight, np.float32)
+    return GradientFlow(signal, weight, np.full_like(signal, np.nan), names, matrix or (True,) * len(names))
+
+
+@pytest.mark.parametrize(
+    ("signal", "words"),
+    [
+        ([0.00298, 0.0171, 0.0695, 0.285, 1.3], ["shrinks x0.22 per layer over 4 layers", "vanishing", "layer_0"]),
+        ([8.0, 4.0, 1.0, 0.5], ["grows x2.8 per layer over 3 layers", "exploding", "x4 from layer_2 back to layer_1"]),
+        ([1.0, 1.2, 0.9, 5.0], ["changes x1.1 per layer over 3 layers", "healthy"]),
+        ([0.1, np.inf, 0.3, 1.0], ["gradient is not finite in 1 of 4 layers, the first of them layer_1"]),
+        ([1.0], ["only 1 layer with an error signal of its own: nothing to compare"]),
+        ([0.1, 1.0], ["shrinks x0.1 per layer over 2 layers", "vanishing"]),
+    ],
+)
+def test_verdict(signal, words):
+    sentence = flow(signal).verdict()
+    for word in words:
+        assert word in sentence, sentence
+
+
+def test_many_layers_that_each_shrink_a_little_vanish_in_total():
+    assert "vanishing" in flow(0.8 ** np.arange(30)[::-1]).verdict()
+    assert "healthy" in flow(0.8 ** np.arange(10)[::-1]).verdict()
+
+
+def test_no_gradient_at_all():
+    sentence = flow([0.2, 0.0, 0.3, 1.0], [1.0, 0.0, 1.0, 1.0]).verdict()
+    assert sentence == "no gradient at all arrives at layer_1 (1 of 3 layers get none): blocked"
+
+
+def test_a_weight_gradient_that_is_not_finite():
+    assert "not finite in 1 of 3 layers, the first of them layer_2" in flow([1, 1, 1.0], [1, 1, np.nan]).verdict()
+    assert "not finite" in flow([np.nan, 1, 1], [np.nan, 1, 1]).verdict()
+
+
+def test_a_layer_without_signal_is_no_illness():
+    assert "healthy" in flow([1.0, np.nan, 1.0, 1.0], matrix=(True, False, True, True)).verdict()
+
+
+def test_a_cancelled_bias_is_stood_for_by_the_normalization_behind_it():
+    sentence = flow(
+        [1e-8, 0.5, 1e-8, 0.6, 1.0], [0.3, 0.1, 0.3, 0.1, 1.0], matrix=(True, False) * 2 + (True,)
+    ).verdict()
+    assert "healthy" in sentence
+    assert "from layer_3 back to layer_1" in sentence
+
+
+def test_table():
+    lines = flow([0.1, 0.2], layers=("first", "a/longer/name")).table().splitlines()
+    assert [line.split()[0] for line in lines] == ["layer", "first", "a/longer/name"]
+    assert lines[1].split() == ["first", "0.1", "0.5", "1", "-"]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_pictures(tmp_path):
+    single = flow([0.1, 0.2, 1.0])
+    figure = single.plot(tmp_path / "flow.png")
+    assert (tmp_path / "flow.png").stat().st_size > 1000
+    (axes,) = figure.axes
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.1, 0.2, 1.0])
+    assert "vanishing" in axes.get_title() or "healthy" in axes.get_title()
+    over_time = flow(np.ones((7, 3)) * [0.1, 0.2, 1.0]).plot(steps=np.arange(0, 70, 10))
+    assert [line.get_label() for line in over_time.axes[0].lines] == ["layer_0", "layer_1", "layer_2"]
+    np.testing.assert_array_equal(over_time.axes[0].lines[0].get_xdata(), np.arange(0, 70, 10))
+    assert over_time.axes[0].get_yscale() == "log"
+
+
+def test_all_zero_is_drawn_too(tmp_path):
+    assert flow([0.0, 0.0, 0.0]).plot(tmp_path / "zero.svg").axes[0].get_yscale() == "linear"
+
+
+def test_stacked_measurements_must_be_picked():
+    stacked = flow(np.ones((2, 3)))
+    for report in (stacked.table, stacked.verdict):
+        with pytest.raises(ValueError, match=r"flow: expected one measurement, .* got shape \(2, 3\)\. Pick one"):
+            report()
+    assert "healthy" in stacked[1].verdict()
+    with pytest.raises(ValueError, match=r"expected arrays \(layers,\) or \(time, layers\); got shape \(2, 2, 3\)"):
+        flow(np.ones((2, 2, 3))).plot()
