@@ -3,15 +3,12 @@
 project = "jaxdl"
 author = "the jaxdl developers"
 copyright = "the jaxdl developers"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb"]
 html_theme = "furo"
 html_title = "jaxdl"
 exclude_patterns = ["_build"]
-default_role = "code"
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "colon_fence"]
-autodoc_member_order = "bysource"
-autodoc_typehints = "signature"
