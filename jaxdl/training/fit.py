@@ -123,8 +123,8 @@ def fit(
             if validation is not None and schedule.evaluates_after(start + length):
                 values = timed_evaluation(watch, step, state, validation, members=None)
                 recorder.add_evaluation(start + length, values)
+            bar.set_postfix_str(recorder.news, refresh=False)
             bar.update(length)
-            bar.set_postfix_str(f"loss {recorder.last_loss:.4g}", refresh=False)
     history = finished(recorder, schedule, chosen, watch, state)
     return FitResult(state, history)
 

@@ -50,7 +50,7 @@ class Recorder:
         self._measures: list[PyTree] = []
         self._evaluations: list[dict[str, np.ndarray]] = []
         self._evaluation_steps: list[int] = []
-        self.last_loss = float("nan")
+        self.news = ""  # for the progress bar; one segment behind, since nothing waits for the one under way
 
     def add(self, metrics: PyTree) -> None:
         """Takes the metrics of a segment, still on the device, and fetches those of the segment before it."""
@@ -80,7 +80,7 @@ class Recorder:
             measures = metrics.pop("measure")
             self._measures.append(jax.tree.map(lambda leaf: np.take(leaf, chosen, axis=self._time_axis), measures))
         self._segments.append(metrics)
-        self.last_loss = float(np.mean(np.take(metrics["loss"], -1, axis=self._time_axis)))
+        self.news = f"loss {float(np.mean(np.take(metrics['loss'], -1, axis=self._time_axis))):.4g}"
         if self._check_finite and not np.all(np.isfinite(metrics["loss"])):
             first = steps[np.flatnonzero(~np.isfinite(metrics["loss"]))[0]]
             raise FloatingPointError(
