@@ -15,7 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.NAME is None:
         print(listing())
         return 0
-    from experiments import report, runner  # they bring jax and matplotlib, which a list does not need
+    import jaxdl
+    from experiments import report, runner
 
     try:
         experiment = experiments.find(options.NAME)
@@ -28,20 +29,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{experiment.name} on {options.dataset}, preset {options.preset}: {experiment.claim}")
     print(f"  about {experiment.seconds[options.dataset]} s with the default preset on two cores; results go to {out}")
     try:
-        run = runner.run_experiment(
-            experiment,
-            dataset=options.dataset,
-            preset=options.preset,
-            seeds=options.seeds,
-            out=out,
-            data_dir=options.data_dir,
-        )
-    except (OSError, ValueError) as error:
+        splits = jaxdl.data.load(options.dataset, data_dir=options.data_dir)
+        out.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError, RuntimeError) as error:  # anything later is no fault of the command line
         return runner.fail(str(error))
+    run = runner.run_experiment(
+        experiment, splits, dataset=options.dataset, preset=options.preset, seeds=options.seeds, out=out
+    )
     print(f"\n{report.table(run)}\n")
     for note in run.notes:
         print(f"note: {note}")
-    figures = ", ".join(str(out / name) for name, _ in run.figures)
+    figures = ", ".join(str(out / picture.name) for picture in run.figures)
     print(f"\n{runner.summary(run)}.\nReport: {out / 'report.html'}\nFigures: {figures}")
     return int(any(finding.verdict == "FAIL" for finding in run.findings))
 

@@ -1,9 +1,9 @@
 """What an experiment declares and what it returns."""
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from jaxdl.data import Splits
 
@@ -57,6 +57,14 @@ class Finding:
         return turned[self.result.verdict] if self.control else self.result.verdict
 
 
+class Picture(NamedTuple):
+    """A figure of a run: file name, the file's content, and what it shows."""
+
+    name: str
+    png: bytes
+    caption: str
+
+
 @dataclass
 class Run:
     """What the runner gives an experiment, and where the experiment leaves what it found."""
@@ -65,10 +73,9 @@ class Run:
     splits: Splits
     seeds: int
     settings: Mapping[str, Any]
-    out: Path
     findings: list[Finding] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
-    figures: list[tuple[str, str]] = field(default_factory=list)
+    figures: list[Picture] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def find(self, claim: str, rule: str, result: Result, **details: Any) -> None:
@@ -80,9 +87,10 @@ class Run:
         self.records.append(values)
 
     def figure(self, name: str, figure: "Figure", caption: str) -> None:
-        """Saves `name.png` and puts it into the report."""
-        figure.savefig(self.out / f"{name}.png", dpi=130)
-        self.figures.append((f"{name}.png", caption))
+        """Keeps the picture for `name.png` and the report."""
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=130)
+        self.figures.append(Picture(f"{name}.png", png.getvalue(), caption))
 
     def note(self, text: str) -> None:
         """Adds a paragraph to the report and to the output."""

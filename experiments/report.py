@@ -3,10 +3,9 @@
 import base64
 import html as markup
 import textwrap
-from pathlib import Path
 from typing import Any
 
-from experiments.claims import Experiment, Finding, Run
+from experiments.claims import Experiment, Finding, Picture, Run
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #1b1f24 }
@@ -49,7 +48,7 @@ def html(experiment: Experiment, run: Run, manifest: dict[str, Any]) -> str:
         f'<span class="{name}">{number} {name}</span>' for name, number in manifest["verdicts"].items() if number
     )
     rows = "".join(_row(finding) for finding in run.findings)
-    figures = "".join(_figure(run.out / name, caption) for name, caption in run.figures)
+    figures = "".join(map(_figure, run.figures))
     notes = "".join(f"<p>{escape(note)}</p>" for note in run.notes)
     facts = {
         "command": manifest["command"],
@@ -93,7 +92,7 @@ def _row(finding: Finding) -> str:
     )
 
 
-def _figure(path: Path, caption: str) -> str:
-    encoded = base64.b64encode(path.read_bytes()).decode("ascii")
-    alt = markup.escape(caption)
+def _figure(picture: Picture) -> str:
+    encoded = base64.b64encode(picture.png).decode("ascii")
+    alt = markup.escape(picture.caption)
     return f'<figure><img alt="{alt}" src="data:image/png;base64,{encoded}"><figcaption>{alt}</figcaption></figure>'

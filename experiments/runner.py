@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import math
 import platform
 import subprocess
 import sys
@@ -20,34 +21,40 @@ LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn", "tensorf
 
 
 def run_experiment(
-    experiment: Experiment, *, dataset: str, preset: str, seeds: int | None, out: Path, data_dir: str | None
+    experiment: Experiment, splits: jaxdl.data.Splits, *, dataset: str, preset: str, seeds: int | None, out: Path
 ) -> Run:
     """Runs the experiment and leaves `manifest.json`, `results.jsonl`, figures and `report.html` in `out`.
 
-    Every file is written next to its place and then moved there, so an interrupted run leaves no half of one, and
-    the results of an earlier run stand until this one's are complete.
-
-    Raises:
-      ValueError: settings the experiment does not know.
+    Nothing is written before the experiment is through, and every file under another name first: an interrupted run
+    leaves no half of one, and the results of an earlier run stand until this one's are complete.
     """
     settings = dict(experiment.presets[preset])
     default_seeds = settings.pop("seeds")
-    splits = jaxdl.data.load(dataset, data_dir=data_dir)
-    out.mkdir(parents=True, exist_ok=True)
-    run = Run(dataset, splits, default_seeds if seeds is None else seeds, settings, out)
+    run = Run(dataset, splits, default_seeds if seeds is None else seeds, settings)
     started = time.time()
     experiment.run(run)
     manifest = describe(experiment, run, preset=preset, seconds=time.time() - started)
-    write(out / "results.jsonl", "".join(json.dumps(line) + "\n" for line in lines(run)))
-    write(out / "manifest.json", json.dumps(manifest, indent=2) + "\n")
-    write(out / "report.html", report.html(experiment, run, manifest))
+    files = {picture.name: picture.png for picture in run.figures}
+    files["results.jsonl"] = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines(run)).encode()
+    files["manifest.json"] = (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
+    files["report.html"] = report.html(experiment, run, manifest).encode()
+    for name, content in files.items():
+        write(out / name, content)
     return run
 
 
 def lines(run: Run) -> list[dict[str, Any]]:
-    """The findings, then the measurements of every seed."""
+    """The findings, then the measurements of every seed; numbers that are not finite become null, as JSON has none."""
     findings = [{"kind": "finding", "verdict": finding.verdict, **asdict(finding)} for finding in run.findings]
-    return findings + [{"kind": "measurement", **record} for record in run.records]
+    return [_finite(line) for line in findings + [{"kind": "measurement", **record} for record in run.records]]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def describe(experiment: Experiment, run: Run, *, preset: str, seconds: float) -> dict[str, Any]:
@@ -71,7 +78,7 @@ def describe(experiment: Experiment, run: Run, *, preset: str, seconds: float) -
         "platform": f"{platform.system()} {platform.machine()}",
         "device": f"{device.platform}: {device.device_kind}, {jax.device_count()} device(s)",
         "verdicts": {verdict: count(run.findings, verdict) for verdict in ("PASS", "FAIL", "INCONCLUSIVE")},
-        "figures": [name for name, _ in run.figures],
+        "figures": [picture.name for picture in run.figures],
     }
 
 
@@ -93,10 +100,10 @@ def commit() -> str:
         return ""
 
 
-def write(path: Path, text: str) -> None:
-    """Writes a text file as a whole or not at all."""
+def write(path: Path, content: bytes) -> None:
+    """Writes a file as a whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_bytes(content)
     partial.replace(path)
 
 

@@ -4,6 +4,7 @@
 `python -m experiments vanishing_gradient --dataset mnist`    against the published figures; about a minute on two cores
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -108,6 +109,11 @@ def factor_per_layer(norms: np.ndarray) -> np.ndarray:
     return (norms[:, -1] / norms[:, 0]) ** (1 / (norms.shape[1] - 1))
 
 
+def listed(values: Iterable[float]) -> str:
+    """Numbers with commas between."""
+    return ", ".join(f"{value:g}" for value in values)
+
+
 def judge_published_starts(run: Run, starts: dict[int, np.ndarray]) -> None:
     """X01: bands of 200 sampled starts, and the medians of the ratio of last to first."""
     for d, band in BANDS.items():
@@ -115,7 +121,8 @@ def judge_published_starts(run: Run, starts: dict[int, np.ndarray]) -> None:
             f"{d} hidden layer{'s' if d > 1 else ''}, start: the norms are those of the book's network",
             "80 % of seeds between p5 and p95 of the reference, mean within 3 sd/sqrt(n)",
             rules.in_bands(starts[d], np.asarray(band), [f"layer {i + 1}" for i in range(d)]),
-            published=", ".join(f"{row[0]:g}" for row in band),
+            published=f"sampled means {listed(row[0] for row in band)}"
+            + (f"; the book's run {listed(STORED[d][0])}" if d in STORED else ""),
         )
     for d, (low, high, published) in MEDIAN_RATIOS.items():
         run.find(

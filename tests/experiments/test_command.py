@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import experiments
+import jaxdl
 from experiments import runner
 from experiments.__main__ import main, parser
 from experiments.claims import Experiment, Result, Run
@@ -117,7 +118,7 @@ def test_exit_status_follows_the_verdicts(verdict, status, monkeypatch, tmp_path
     experiment, splits = toy(lambda run: run.find("claim <b>", "rule", Result(verdict, "1", (0.0, 2.0), "detail")))
     monkeypatch.setattr(experiments, "NAMES", ("toy",))
     monkeypatch.setattr(experiments, "find", lambda name: experiment)
-    monkeypatch.setattr(runner.jaxdl.data, "load", lambda *a, **k: splits)
+    monkeypatch.setattr(jaxdl.data, "load", lambda *a, **k: splits)
     monkeypatch.setattr("experiments.__main__.keep_compiled_programs", lambda: None)
     assert main(["toy", "--out", str(tmp_path)]) == status
     assert f"1 {verdict}" in capsys.readouterr().out
@@ -133,14 +134,13 @@ def test_an_interrupted_run_leaves_the_results_of_the_one_before(monkeypatch, tm
 
     for attempt in (first, second):
         experiment, splits = toy(attempt)
-        monkeypatch.setattr(runner.jaxdl.data, "load", lambda *a, splits=splits, **k: splits)
-        options = dict(dataset="digits", preset="default", seeds=None, out=tmp_path, data_dir=None)
+        options = dict(dataset="digits", preset="default", seeds=None, out=tmp_path)
         if attempt is first:
-            runner.run_experiment(experiment, **options)
+            runner.run_experiment(experiment, splits, **options)
             before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         else:
             with pytest.raises(KeyboardInterrupt):
-                runner.run_experiment(experiment, **options)
+                runner.run_experiment(experiment, splits, **options)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert set(before) == {"manifest.json", "results.jsonl", "report.html"}
 
@@ -149,3 +149,15 @@ def test_help_names_every_option():
     text = parser().format_help()
     for option in ("--dataset", "--seeds", "--preset", "--out", "--data-dir"):
         assert option in text
+
+
+def test_numbers_that_are_not_finite_are_null_in_the_records(tmp_path):
+    def measure(run: Run):
+        run.find("claim", "rule", Result("INCONCLUSIVE", "1", (float("-inf"), float("inf")), "one seed"))
+        run.record(seed=0, values=[1.0, float("nan")])
+
+    experiment, splits = toy(measure)
+    runner.run_experiment(experiment, splits, dataset="digits", preset="default", seeds=1, out=tmp_path)
+    finding, record = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert finding["result"]["interval"] == [None, None]
+    assert record["values"] == [1.0, None]

@@ -7,10 +7,10 @@ from jaxdl.data import Examples, Splits
 
 
 @pytest.fixture
-def small_run(tmp_path):
+def small_run():
     draws = np.random.RandomState(0)
     examples = Examples(draws.rand(60, 3, 3, 1).astype(np.float32), draws.randint(0, 10, 60).astype(np.int32))
-    return Run("mnist", Splits(examples, examples, examples), 5, {"epochs": {"mnist": 30}, "depths": (0, 1)}, tmp_path)
+    return Run("mnist", Splits(examples, examples, examples), 5, {"epochs": {"mnist": 30}, "depths": (0, 1)})
 
 
 def verdicts(run, last, epochs=30):
@@ -46,12 +46,12 @@ def test_least_squares_against_the_closed_form(small_run):
     assert depth.least_squares_accuracy(small_run) == pytest.approx(expected)
 
 
-def test_a_gain_from_depth_would_be_seen(tmp_path, small_run, monkeypatch):
+def test_a_gain_from_depth_would_be_seen(small_run, monkeypatch):
     def accuracies(run, num_hidden, epochs):
         return np.tile([[80.0 + 3 * num_hidden]], (5, 1)) + 0.01 * np.arange(5)[:, None]
 
     monkeypatch.setattr(depth, "accuracy_curves", accuracies)
-    run = Run("digits", small_run.splits, 5, {"epochs": {"digits": 30}, "depths": (0, 1, 2, 3, 4)}, tmp_path)
+    run = Run("digits", small_run.splits, 5, {"epochs": {"digits": 30}, "depths": (0, 1, 2, 3, 4)})
     depth.run(run)
     assert [finding.verdict for finding in run.findings] == ["FAIL", "FAIL", "PASS"]
 

@@ -57,12 +57,12 @@ def test_start_norms_are_those_of_each_seed(images):
         np.testing.assert_allclose(norms[seed], [np.linalg.norm(g) for g in grads[:3]], rtol=1e-4)
 
 
-def make_run(tmp_path, dataset="digits"):
-    return Run(dataset, jaxdl.data.load("digits"), 20, {"starts": 20, "epochs": 500}, tmp_path)
+def make_run(dataset="digits"):
+    return Run(dataset, jaxdl.data.load("digits"), 20, {"starts": 20, "epochs": 500})
 
 
-def test_the_order_claims_can_fail(tmp_path):
-    run = make_run(tmp_path)
+def test_the_order_claims_can_fail():
+    run = make_run()
     rising = np.tile([1.0, 5.0, 25.0, 125.0], (20, 1)) * np.exp(0.01 * np.random.RandomState(0).randn(20, 4))
     vanishing_gradient.judge_order(run, {d: rising[:, :d] for d in (2, 3, 4)})
     assert {finding.verdict for finding in run.findings} == {"PASS"}
@@ -71,15 +71,15 @@ def test_the_order_claims_can_fail(tmp_path):
     assert {finding.verdict for finding in run.findings} == {"FAIL"}
 
 
-def test_the_control_is_caught_when_it_vanishes(tmp_path):
-    run = make_run(tmp_path)
+def test_the_control_is_caught_when_it_vanishes():
+    run = make_run()
     vanishing_gradient.judge_control(run, np.tile([1.0, 5.0, 25.0, 125.0], (20, 1)))
     assert run.findings[0].verdict == "FAIL"
     assert run.findings[0].remark == "the rule should have failed here"
 
 
-def test_published_curves_pass_and_flat_ones_do_not(tmp_path):
-    run = make_run(tmp_path, "mnist")
+def test_published_curves_pass_and_flat_ones_do_not():
+    run = make_run("mnist")
     epochs = np.arange(500)
     noise = np.exp(0.05 * np.random.RandomState(0).randn(20, 1))
     # Shaped like the published curves: ratios 1.6, 11 and 88 on average, and the fall and rebound of two layers.
@@ -96,8 +96,8 @@ def test_published_curves_pass_and_flat_ones_do_not(tmp_path):
     assert "PASS" not in {finding.verdict for finding in run.findings}
 
 
-def test_too_few_seeds_for_the_published_rules(tmp_path):
-    run = make_run(tmp_path, "mnist")
+def test_too_few_seeds_for_the_published_rules():
+    run = make_run("mnist")
     run.seeds = 9
     curve = np.ones((9, 500, 4)) * [1, 5, 20, 90]
     vanishing_gradient.judge_curves(run, {2: curve[..., :2], 3: curve[..., :3], 4: curve})
