@@ -18,7 +18,7 @@ from benchmarks.timing import Entry, Timing, matmul_peak, measure
 from benchmarks.workloads import W1, WORKLOADS, Workload
 from jaxdl.diagnostics import measure_gradient_flow
 
-NUM_MEMBERS, MEASURE_EVERY, LONG_FIT = 32, 50, 5
+NUM_MEMBERS, MEASURE_EVERY, LONG_FIT, GROUP = 32, 50, 5, 10
 
 FIT = Entry("fit, epoch engine", partial(Fit, engine="epoch"))
 LIBRARY = (
@@ -36,9 +36,9 @@ BARE = (
     Entry("bare step, data on device", BareStepOnDevice),
     Entry("bare scan", BareScan),
 )
-KERAS = Entry("Keras on JAX", KerasFit, is_peer=True)
 PEERS = (
-    KERAS,
+    Entry("Keras on JAX", partial(KerasFit, steps_per_execution=1), is_peer=True),
+    Entry(f"Keras on JAX, {GROUP} steps a call", partial(KerasFit, steps_per_execution=GROUP), is_peer=True),
     Entry("PyTorch eager", partial(TorchTraining, compiled=False), is_peer=True),
     Entry("PyTorch compiled", partial(TorchTraining, compiled=True), is_peer=True),
 )
@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error("--rounds: expected a number >= 1")
+    report.warn_if_busy()
     for name in options.workload:
         workload = WORKLOADS[name]
         body = epoch_section(workload, rounds=options.rounds, with_peers=not options.no_peers)

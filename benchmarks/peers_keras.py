@@ -1,4 +1,7 @@
-"""Keras 3 on the JAX backend: `compile` with jit, and `fit` on arrays in memory."""
+"""Keras 3 on the JAX backend: `compile` with jit, and `fit` on arrays in memory.
+
+`steps_per_execution` is 1 unless a user raises it, which makes one program of several steps.
+"""
 
 import os
 from typing import Any
@@ -10,7 +13,7 @@ from benchmarks.workloads import NUM_CLASSES, NUM_FEATURES, Data, Workload
 
 
 class KerasFit:
-    def __init__(self, workload: Workload, data: Data) -> None:
+    def __init__(self, workload: Workload, data: Data, *, steps_per_execution: int) -> None:
         os.environ["KERAS_BACKEND"] = "jax"  # read when Keras is first imported
         import keras
 
@@ -30,6 +33,7 @@ class KerasFit:
             optimizer=optimizers[workload.optimizer](workload.learning_rate),
             loss=summed_cross_entropy if is_sigmoid else keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=True,
+            steps_per_execution=steps_per_execution,
         )
         used = workload.steps_per_epoch * workload.batch_size  # Keras would train on a smaller last batch too
         self.x, y = data.x[:used], data.y[:used]

@@ -45,5 +45,5 @@ class TorchTraining:
         order = self.torch.randperm(len(self.x))[: self.used]
         for rows in order.split(self.batch_size):
             self.optimizer.zero_grad(set_to_none=True)
-            self.loss(self.x[rows], self.y[rows]).backward()
+            self.loss(self.x.index_select(0, rows), self.y.index_select(0, rows)).backward()
             self.optimizer.step()

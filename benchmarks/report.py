@@ -4,6 +4,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def table(timings: Sequence[Timing], references: Sequence[Timing], *, flops: flo
 def ratio(timing: Timing, reference: Timing) -> str:
     ratios = timing.over(reference)
     return f"{np.median(ratios):.2f} ({np.min(ratios):.2f})"
+
+
+def warn_if_busy() -> None:
+    """Threads that wait for each other suffer most from other work: PyTorch's epochs then take thirty times as long."""
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        print(f"The machine is busy (load {load:.1f}); what is measured now is not worth recording.", file=sys.stderr)
 
 
 def machine() -> str:

@@ -1,7 +1,8 @@
 """Per-example losses: each returns one value per example, shape `(batch,)`; `batch_mean` is the only mean.
 
 All of them take `outputs` first and `targets` second. For classification `outputs` are logits (before softmax or
-sigmoid) of shape `(batch, classes)`, and `targets` are integer labels `(batch,)` or probabilities `(batch, classes)`.
+sigmoid) of shape `(batch, classes)`, and `targets` are integer labels `(batch,)` or probabilities `(batch, classes)`;
+a label outside of 0 ... classes - 1 gives NaN.
 For regression both have shape `(batch, ...)`; a pair `(batch,)` and `(batch, 1)` is refused, because it would
 broadcast to `(batch, batch)` without a word.
 """
@@ -73,7 +74,10 @@ def _class_targets(outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, j
         return outputs, targets
     is_label = jnp.issubdtype(jnp.result_type(targets), jnp.integer)
     if len(shape) == 2 and jnp.shape(targets) == shape[:1] and is_label:
-        return outputs, jax.nn.one_hot(targets, shape[1], dtype=jnp.result_type(outputs))
+        one_hot = jax.nn.one_hot(targets, shape[1], dtype=jnp.result_type(outputs))
+        # A traced program cannot raise; a label that is no class must not count as an example without loss.
+        in_range = (jnp.asarray(targets) >= 0) & (jnp.asarray(targets) < shape[1])
+        return outputs, jnp.where(in_range[:, None], one_hot, jnp.nan)
     raise ValueError(
         f"targets: expected integer labels of shape {shape[:1]} or probabilities of shape {shape} for outputs "
         f"(logits, two-dimensional) of shape {shape}; got shape {jnp.shape(targets)} of {jnp.result_type(targets)}. "

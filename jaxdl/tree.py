@@ -27,8 +27,18 @@ def path_name(key_path: tuple[Any, ...]) -> str:
 
 
 def leaf_paths(tree: PyTree) -> dict[str, Any]:
-    """`{path: leaf}` in the order in which JAX flattens the tree."""
-    return {path_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+    """`{path: leaf}` in the order in which JAX flattens the tree.
+
+    Raises:
+      ValueError: two leaves have the same path, as in `{"a/b": 1, "a": {"b": 2}}`.
+    """
+    named = [(path_name(path), leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]]
+    leaves = dict(named)
+    if len(leaves) < len(named):
+        names = [name for name, _ in named]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"tree: expected one leaf a path; got two called {twice!r}. Rename the key that holds a '/'.")
+    return leaves
 
 
 def layer_of(path: str) -> str:
@@ -95,14 +105,24 @@ def resolve(where: Where, tree: PyTree) -> PyTree:
     return jax.tree_util.tree_map_with_path(lambda path, _: path_name(path) in chosen, tree)
 
 
+def norm(array: jax.Array) -> jax.Array:
+    """Euclidean norm of all entries, in float32 at least, without overflow or underflow of their squares."""
+    magnitude = jnp.ravel(jnp.abs(array)).astype(jnp.promote_types(jnp.abs(array).dtype, jnp.float32))
+    largest = jnp.max(magnitude, initial=0)
+    # Scaled by the largest entry; where that is 0 or not finite, it is the norm itself.
+    plain = (largest > 0) & jnp.isfinite(largest)
+    scale = jnp.where(plain, largest, 1)
+    return jnp.where(plain, scale * jnp.sqrt(jnp.sum(jnp.square(magnitude / scale))), largest)
+
+
 def leaf_norms(tree: PyTree) -> dict[str, jax.Array]:
-    """Euclidean norm of every leaf, `{path: scalar}`; complex leaves by modulus."""
-    return {path: jnp.linalg.norm(jnp.ravel(leaf)) for path, leaf in leaf_paths(tree).items()}
+    """`norm` of every leaf, `{path: scalar}`."""
+    return {path: norm(jnp.asarray(leaf)) for path, leaf in leaf_paths(tree).items()}
 
 
 def joint_norm(norms: Mapping[str, jax.Array], paths: Sequence[str]) -> jax.Array:
     """Norm of several leaves taken as one vector, from their `leaf_norms`; 0 for no path."""
-    return jnp.sqrt(sum((jnp.square(norms[path]) for path in paths), start=jnp.zeros(())))
+    return norm(jnp.stack([norms[path] for path in paths])) if paths else jnp.zeros(())
 
 
 def num_examples(data: PyTree, *, argument: str = "data") -> int:

@@ -81,3 +81,9 @@ def test_the_mean_refuses_what_is_not_per_example():
         losses.batch_mean(jnp.zeros((2, 2)))
     with pytest.raises(ValueError, match=r"got shape \(\)"):
         losses.batch_mean(jnp.zeros(()))
+
+
+@pytest.mark.parametrize("loss", CLASS_LOSSES, ids=lambda loss: loss.__name__)
+def test_a_label_that_is_no_class_gives_nan(loss):
+    values = np.asarray(loss(LOGITS, np.array([0, 1, 4, 3, -1, 1])))
+    np.testing.assert_array_equal(np.isnan(values), [False, False, True, False, True, False])

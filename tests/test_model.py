@@ -147,3 +147,17 @@ def test_an_nnx_module_in_place_of_its_factory():
 def test_a_factory_that_makes_no_module():
     with pytest.raises(TypeError, match=r"expected a factory that returns a flax\.nnx module; got int"):
         jaxdl.as_model(lambda rngs: 3).init(KEY, X)
+
+
+def test_every_random_layer_of_an_nnx_model_has_a_stream_of_its_own():
+    class Two(nnx.Module):
+        def __init__(self, rngs):
+            self.a, self.b = nnx.Dropout(0.5, rngs=nnx.Rngs(dropout=1)), nnx.Dropout(0.5, rngs=nnx.Rngs(dropout=1))
+
+        def __call__(self, x):
+            return self.a(x), self.b(x)
+
+    model = jaxdl.as_model(Two)
+    ones = jnp.ones(64)
+    (a, b), _ = model.apply(model.init(KEY, ones), ones, train=True, key=KEY)
+    assert not np.array_equal(a, b)

@@ -105,3 +105,30 @@ def test_num_examples():
 def test_num_examples_refuses(data, found):
     with pytest.raises(ValueError, match=f"data: expected arrays that share one leading example axis.*{found}"):
         tree.num_examples(data)
+
+
+def test_two_leaves_of_one_path():
+    with pytest.raises(ValueError, match="tree: expected one leaf a path; got two called 'a/b'"):
+        tree.leaf_paths({"a/b": 1, "a": {"b": 2}})
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        ([3e-30, 4e-30], 5e-30),
+        ([3e30, 4e30], 5e30),
+        ([0.0, 0.0], 0.0),
+        ([], 0.0),
+        ([1.0, np.inf], np.inf),
+        ([1.0, np.nan], np.nan),
+        ([3 + 4j], 5.0),
+    ],
+)
+def test_norms_neither_overflow_nor_underflow(array, expected):
+    np.testing.assert_allclose(tree.norm(jnp.asarray(array)), expected, rtol=1e-6)
+
+
+def test_half_precision_norms_are_float32():
+    value = tree.norm(jnp.full(10_000, 100.0, jnp.float16))
+    assert value.dtype == jnp.float32
+    assert float(value) == pytest.approx(1e4)

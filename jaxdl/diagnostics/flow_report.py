@@ -31,39 +31,49 @@ def table(flow: "GradientFlow") -> str:
 
 
 def verdict(flow: "GradientFlow") -> str:
-    """A sentence that names the state of the gradient, its numbers and the layer to look at.
+    """A sentence that names the state of the gradient, its numbers and the layers to look at.
 
-    It follows the error signal along the matrices in forward order. The output layer is left out where at least two
-    others remain, since its signal is the residual itself. Where a normalization or a softmax cancels every shift of
-    a layer's outputs, its bias has no gradient however well it learns: the normalization behind it stands for it.
+    It follows the error signal along the matrices in forward order. A normalization (and the softmax of attention)
+    cancels every shift of the outputs before it, so that a bias there has no gradient however well the layer learns;
+    in a network with one, the sentence follows the weight gradient instead, with wider bounds per layer. The output
+    layer, whose signal is the residual itself, is left out where at least two others remain, unless the drop before
+    it is a hundredfold.
     """
     _single(flow)
     signal = np.asarray(flow.error_signal, np.float64)
-    weight_gradient = np.asarray(flow.weight_gradient, np.float64)
-    sick = [i for i in range(len(flow.layers)) if _not_finite(flow.matrix[i], signal[i], weight_gradient[i])]
-    if sick:
-        names = f"{len(sick)} of {len(flow.layers)} layers, the first of them {flow.layers[sick[0]]}"
-        return f"gradient is not finite in {names}"
-    chain = _chain(flow.matrix, signal, weight_gradient)
-    chain = chain[:-1] if len(chain) > 2 else chain
+    weight = np.asarray(flow.weight_gradient, np.float64)
+    matrix = np.asarray(flow.matrix, bool)
+    sick = np.flatnonzero(np.isinf(signal) | np.isinf(weight) | matrix & np.isnan(weight))
+    if len(sick):
+        share = f"{len(sick)} of {len(matrix)} layers"
+        return f"gradient is not finite in {share}, the first of them {flow.layers[sick[0]]}"
+    normalized = np.any(~matrix & np.isfinite(weight)) or np.any(matrix & (signal < CANCELLED * weight))
+    what, values = ("weight gradient", weight) if normalized else ("gradient", signal)
+    chain = np.flatnonzero(matrix & np.isfinite(values))
     if len(chain) < 2:
-        return f"only {len(chain)} layer with an error signal of its own: nothing to compare"
-    silent = [i for i in chain if signal[i] == 0]
+        return f"only {len(chain)} layer with a gradient of its own: nothing to compare"
+    silent = [i for i in chain if values[i] == 0]
     if silent:
         share = f"{len(silent)} of {len(chain)} layers get none"
-        return f"no gradient at all arrives at {flow.layers[silent[-1]]} ({share}): blocked"
-    ratios = signal[chain[:-1]] / signal[chain[1:]]
-    factor = float(np.exp(np.mean(np.log(ratios))))
-    total = float(signal[chain[0]] / signal[chain[-1]])
-    if factor < SHRINKS_PER_LAYER or total < SHRINKS_IN_TOTAL:
+        return f"no gradient at all arrives at {flow.layers[silent[-1]]} ({share}): blocked, cut off or dead"
+    if len(chain) > 2 and 1 / GROWS_IN_TOTAL < values[chain[-2]] / values[chain[-1]] < 1 / SHRINKS_IN_TOTAL:
+        chain = chain[:-1]
+    # A weight gradient also grows with the layer's inputs, so only larger factors say something of the gradient.
+    slack = 2 if normalized else 1
+    return _sentence(what, [flow.layers[i] for i in chain], values[chain], slack)
+
+
+def _sentence(what: str, names: list[str], values: np.ndarray, slack: int) -> str:
+    ratios = values[:-1] / values[1:]
+    factor, total = float(np.exp(np.mean(np.log(ratios)))), float(values[0] / values[-1])
+    if factor < SHRINKS_PER_LAYER**slack or total < SHRINKS_IN_TOTAL:
         name, verb, worst = "vanishing", "shrinks", int(np.argmin(ratios))
-    elif factor > GROWS_PER_LAYER or total > GROWS_IN_TOTAL:
+    elif factor > GROWS_PER_LAYER**slack or total > GROWS_IN_TOTAL:
         name, verb, worst = "exploding", "grows", int(np.argmax(ratios))
     else:
         name, verb, worst = "healthy", "changes", int(np.argmax(np.abs(np.log(ratios))))
-    names = [flow.layers[i] for i in chain]
     return (
-        f"gradient {verb} x{factor:.2g} per layer over {len(chain)} layers, x{total:.2g} from {names[-1]} back to "
+        f"{what} {verb} x{factor:.2g} per layer over {len(names)} layers, x{total:.2g} from {names[-1]} back to "
         f"{names[0]}: {name}; the largest change is x{ratios[worst]:.2g} from {names[worst + 1]} back to {names[worst]}"
     )
 
@@ -114,25 +124,6 @@ def plot(flow: "GradientFlow", path: Any = None, *, steps: Any = None, title: st
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure
-
-
-def _not_finite(matrix: bool, signal: float, weight_gradient: float) -> bool:
-    # NaN in both rows of a matrix is an illness; NaN in one alone says that the layer has no such quantity.
-    return bool(np.isinf(signal) or np.isinf(weight_gradient) or (matrix and np.isnan(weight_gradient)))
-
-
-def _chain(matrix: tuple[bool, ...], signal: np.ndarray, weight_gradient: np.ndarray) -> list[int]:
-    """The layers to follow: each matrix, or the normalization right behind it where shifts of it are cancelled."""
-    chain: list[int] = []
-    for i, is_matrix in enumerate(matrix):
-        if not is_matrix or np.isnan(signal[i]):
-            continue
-        cancelled = 0 < weight_gradient[i] and signal[i] < CANCELLED * weight_gradient[i]
-        if not cancelled:
-            chain.append(i)
-        elif i + 1 < len(matrix) and not matrix[i + 1] and np.isfinite(signal[i + 1]):
-            chain.append(i + 1)
-    return chain
 
 
 def _cell(value: float) -> str:

@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxdl import checks
 from jaxdl.diagnostics import flow_report
-from jaxdl.diagnostics.layers import Layer, Structure, find_structure, shifted_inputs
-from jaxdl.diagnostics.virtual_bias import evaluate_shifted
+from jaxdl.diagnostics.layers import Layer, Structure, find_structure, flat_inputs
+from jaxdl.diagnostics.virtual_bias import Shift, evaluate_shifted, shift_shape
 from jaxdl.losses import batch_mean
-from jaxdl.tree import joint_norm, leaf_norms, leaf_paths
+from jaxdl.tree import joint_norm, leaf_norms, leaf_paths, norm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,16 +110,12 @@ def gradient_flow(
       >>> flow.error_signal.shape
       (1,)
     """
-    if not callable(objective):
-        raise TypeError(
-            f"objective: expected an objective or a function (params, batch) -> (batch,); got "
-            f"{type(objective).__name__}. Pass for example jaxdl.training.supervised(model, loss)."
-        )
-    if tx is not None and not hasattr(tx, "update"):
-        raise TypeError(f"tx: expected an optax.GradientTransformation; got {type(tx).__name__}. Pass optax.sgd(0.1).")
-    if tx is not None and opt_state is None:
-        opt_state = tx.init(params)
+    checks.objective(objective)
+    if tx is not None:
+        checks.optimizer(tx)
+        opt_state = tx.init(params) if opt_state is None else opt_state
     key = jax.random.key(0) if key is None else key
+    checks.one_key(key)
     return _measure(
         jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, batch), model_state or {}, key, opt_state,
         objective=objective, train=train, tx=tx,
@@ -205,9 +202,9 @@ def _shift_norms(structure: Structure, params: PyTree, batch: PyTree) -> dict[st
         return {}
     dtype = jnp.result_type(*leaf_paths(params).values())
 
-    def loss(vectors: dict[str, jax.Array]) -> jax.Array:
-        shifts = {use.where: (vectors[layer.name], use.feature_axes or ()) for layer in shifted for use in layer.shifts}
-        return evaluate_shifted(structure.jaxpr, shifted_inputs(params, batch), shifts)[0]
+    def loss(vectors: list[jax.Array]) -> jax.Array:
+        shifts = [Shift(use, vector) for layer, vector in zip(shifted, vectors, strict=True) for use in layer.shifts]
+        return evaluate_shifted(structure.jaxpr, flat_inputs(params, batch), shifts)[0]
 
-    zeros = {layer.name: jnp.zeros(layer.shifts[0].feature_shape, dtype) for layer in shifted}
-    return leaf_norms(jax.grad(loss)(zeros))
+    zeros = [jnp.zeros(shift_shape(structure.jaxpr, layer.shifts[0]), dtype) for layer in shifted]
+    return {layer.name: norm(grad) for layer, grad in zip(shifted, jax.grad(loss)(zeros), strict=True)}

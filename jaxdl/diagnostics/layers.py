@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.tree_util import tree_leaves
 
 from jaxdl.diagnostics.uses import Use, find_uses, trace
@@ -19,8 +20,8 @@ class Layer(NamedTuple):
       name: their common path.
       weights: paths of its parameters other than the additive bias.
       bias: path of the parameter that is only ever added to data, if there is one.
-      matrix: whether it multiplies by a weight of two or more dimensions.
-      shifts: for a matrix without bias, the uses of its weight.
+      matrix: whether it multiplies data by a weight of two or more dimensions.
+      shifts: for a matrix without bias, the uses of its weight; none where they cannot be told apart.
     """
 
     name: str
@@ -31,7 +32,7 @@ class Layer(NamedTuple):
 
 
 class Structure(NamedTuple):
-    """Layers in forward order, the traced mean loss they were found in, and layers no data ever reach."""
+    """Layers in forward order, the traced mean loss they were found in, and layers no loss depends on."""
 
     layers: tuple[Layer, ...]
     jaxpr: Any
@@ -53,39 +54,55 @@ def find_structure(
     leaves = leaf_paths(params)
     jaxpr = trace(mean_loss, params, batch)
     uses = find_uses(jaxpr, num_params=len(leaves))
-    order = _order_of_first_use(uses, list(leaves))
+    owners = _owners(leaves, uses)
+    order = list(dict.fromkeys(owners[i] for use in uses for i in sorted(use.params)))
     if not order:
         raise ValueError(
             f"objective: expected a loss that depends on the parameters and the batch; none of the parameters "
             f"{', '.join(leaves) or '(none)'} meets the batch. Check that the objective applies the model to params."
         )
-    layers = tuple(_layer(name, leaves, uses) for name in order)
-    unused = tuple(dict.fromkeys(name for name in map(layer_of, leaves) if name not in order))
+    layers = tuple(_layer(name, leaves, owners, uses) for name in order)
+    unused = tuple(dict.fromkeys(name for name in owners if name not in order))
     return Structure(layers, jaxpr, unused)
 
 
-def _order_of_first_use(uses: list[Use], paths: list[str]) -> list[str]:
-    return list(dict.fromkeys(layer_of(paths[i]) for use in uses for i in sorted(use.params)))
+def _owners(leaves: dict[str, Any], uses: list[Use]) -> list[str]:
+    """The layer of each leaf: its path but for the last name, or all of it where that name holds several layers."""
+    names = [layer_of(path) for path in leaves]
+    biases = [names[i] for i in range(len(names)) if _is_bias(i, uses)]
+    crowded = {name for name in biases if biases.count(name) > 1}
+    return [path if name in crowded else name for path, name in zip(leaves, names, strict=True)]
 
 
-def _layer(name: str, leaves: dict[str, Any], uses: list[Use]) -> Layer:
+def _is_bias(leaf: int, uses: list[Use]) -> bool:
+    own = [use for use in uses if leaf in use.params]
+    return bool(own) and all(use.additive and leaf in use.rearranged for use in own)
+
+
+def _layer(name: str, leaves: dict[str, Any], owners: list[str], uses: list[Use]) -> Layer:
     paths = list(leaves)
-    own = {i: [use for use in uses if i in use.params] for i, path in enumerate(paths) if layer_of(path) == name}
-    used = {i: found for i, found in own.items() if found}
-    biases = [i for i, found in used.items() if all(use.additive and use.params == {i} for use in found)]
-    bias = biases[-1] if biases else None
-    weights = tuple(paths[i] for i in own if i != bias)
-    products = {i: found for i, found in used.items() if all(use.feature_axes is not None for use in found)}
-    matrix = bool(products)
-    shifts: tuple[Use, ...] = ()
-    if matrix and bias is None:
-        # A weight made from several parameters (weight normalization) has its uses listed under each of them.
-        shifts = tuple(next(iter(products.values())))
-        if len({use.feature_shape for use in shifts}) > 1 or any("while" in use.primitive for use in shifts):
-            shifts = ()
-    return Layer(name, weights, None if bias is None else paths[bias], matrix, shifts)
+    own = [i for i, owner in enumerate(owners) if owner == name]
+    biases = [i for i in own if _is_bias(i, uses)]
+    weights = tuple(paths[i] for i in own if i not in biases)
+    products = [use for use in uses if use.feature_axes is not None and any(_multiplies(i, leaves, use) for i in own)]
+    bias = paths[biases[0]] if biases else None
+    shifts = tuple(products) if bias is None and _separable(own, products, leaves, uses) else ()
+    return Layer(name, weights, bias, bool(products), shifts)
 
 
-def shifted_inputs(params: PyTree, batch: PyTree) -> list[Any]:
-    """The inputs of the traced mean loss, flat."""
+def _multiplies(leaf: int, leaves: dict[str, Any], use: Use) -> bool:
+    return leaf in use.params and jnp.ndim(list(leaves.values())[leaf]) >= 2
+
+
+def _separable(own: list[int], products: list[Use], leaves: dict[str, Any], uses: list[Use]) -> bool:
+    """Whether one virtual bias can stand at all uses of a layer's weight, and for this layer alone."""
+    kernels = [i for i in own if any(_multiplies(i, leaves, use) for use in products)]
+    everywhere = [use for use in uses if any(i in use.params for i in kernels)]
+    alone = all(i in own for use in products for i in use.params if _multiplies(i, leaves, use))
+    alike = len({(use.primitive, use.feature_shape, len(use.sliced_by)) for use in products}) == 1
+    return alone and alike and len(everywhere) == len(products)
+
+
+def flat_inputs(params: PyTree, batch: PyTree) -> list[Any]:
+    """The inputs of the traced mean loss."""
     return [*tree_leaves(params), *tree_leaves(batch)]

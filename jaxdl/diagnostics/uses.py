@@ -2,11 +2,11 @@
 
 The program `f(params, batch)` is traced to a jaxpr and walked once. Every value carries a label: which parameters it
 was made from while no data had entered yet, or that data have entered it. An equation in which a parameter-only value
-meets data is a use. Calls (jit, remat, scan, cond, while) are walked inside.
+meets data is a use. Calls (jit, remat, scan, cond, while) are walked inside; what nothing depends on is passed over.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -15,13 +15,31 @@ from jax.extend.core import Literal
 from jaxdl.jaxprs import open_jaxpr, scan_counts
 
 PyTree = Any
+Where = tuple[int, ...]
+
+# Primitives that move the numbers of a parameter about and change none.
+_REARRANGING = {
+    "reshape", "broadcast_in_dim", "transpose", "squeeze", "expand_dims", "convert_element_type", "concatenate",
+    "slice", "dynamic_slice", "rev", "copy", "copy_p", "pad", "split", "reduce_precision", "stop_gradient",
+}  # fmt: skip
 
 
 class Label(NamedTuple):
-    """What a value was made from: parameters (by leaf number), and whether data entered."""
+    """What a value was made from.
+
+    Attributes:
+      params: numbers of the parameter leaves, while no data have entered.
+      data: whether data have.
+      rearranged: those of `params` whose numbers were only moved about on the way.
+      repeated: whether some of them stand in the value several times.
+      sliced_by: places of the scans that take one slice of it a turn.
+    """
 
     params: frozenset[int] = frozenset()
     data: bool = False
+    rearranged: frozenset[int] = frozenset()
+    repeated: bool = False
+    sliced_by: tuple[Where, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,36 +50,49 @@ class Use:
       where: positions of the equation, one for each level of nesting; equal to itself in every trace.
       primitive: name of the equation's primitive.
       params: numbers of the parameter leaves that enter here.
+      rearranged: those that come as they are, but for their arrangement.
       feature_axes: axes of the output that belong to the parameter's own outputs (the units of a layer), or None
         where the equation is no product with the parameter.
       feature_shape: their lengths.
-      additive: whether the parameter is added to the data, as a bias is.
+      sliced_by: places of the scans around it that give it another slice of the parameter in every turn.
     """
 
-    where: tuple[int, ...]
+    where: Where
     primitive: str
     params: frozenset[int]
+    rearranged: frozenset[int]
     feature_axes: tuple[int, ...] | None
     feature_shape: tuple[int, ...]
-    additive: bool
+    sliced_by: tuple[Where, ...]
+
+    @property
+    def additive(self) -> bool:
+        """Whether the parameter is added to the data, as a bias is."""
+        return self.primitive in ("add", "add_any")
+
+
+Record = Callable[[Use], None]
 
 
 def find_uses(closed_jaxpr: Any, *, num_params: int) -> list[Use]:
     """All uses of the first `num_params` inputs in forward order; the remaining inputs are data."""
-    labels = [Label(frozenset((i,))) for i in range(num_params)]
+    labels = [Label(frozenset((i,)), rearranged=frozenset((i,))) for i in range(num_params)]
     labels += [Label(data=True)] * (len(closed_jaxpr.jaxpr.invars) - num_params)
     uses: list[Use] = []
     _walk(closed_jaxpr.jaxpr, labels, (), uses.append)
     return uses
 
 
-def _walk(jaxpr: Any, inputs: Sequence[Label], where: tuple[int, ...], record: Callable[[Use], None]) -> list[Label]:
+def _walk(jaxpr: Any, inputs: Sequence[Label], where: Where, record: Record) -> list[Label]:
     labels = dict(zip(jaxpr.invars, inputs, strict=True))
+    needed = _needed(jaxpr)
 
     def label_of(atom: Any) -> Label:
         return Label() if isinstance(atom, Literal) else labels.get(atom, Label())
 
     for position, eqn in enumerate(jaxpr.eqns):
+        if position not in needed:
+            continue
         ins = [label_of(atom) for atom in eqn.invars]
         here = (*where, position)
         inside = list(inner_jaxprs(eqn)) if _meets(ins) or _may_meet(eqn, ins) else []
@@ -70,11 +101,21 @@ def _walk(jaxpr: Any, inputs: Sequence[Label], where: tuple[int, ...], record: C
         else:
             if _meets(ins):
                 record(_use(eqn, ins, here))
-            data = any(label.data for label in ins)
-            params = frozenset() if data else frozenset().union(*(label.params for label in ins))
-            outs = [Label(params, data)] * len(eqn.outvars)
+            outs = [_result(eqn, ins)] * len(eqn.outvars)
         labels.update(zip(eqn.outvars, outs, strict=True))
     return [label_of(atom) for atom in jaxpr.outvars]
+
+
+def _needed(jaxpr: Any) -> set[int]:
+    """Positions of the equations on which the outputs depend, or that have effects."""
+    wanted = {atom for atom in jaxpr.outvars if not isinstance(atom, Literal)}
+    positions = set()
+    for position in reversed(range(len(jaxpr.eqns))):
+        eqn = jaxpr.eqns[position]
+        if eqn.effects or wanted.intersection(eqn.outvars):
+            positions.add(position)
+            wanted.update(atom for atom in eqn.invars if not isinstance(atom, Literal))
+    return positions
 
 
 def _meets(labels: Sequence[Label]) -> bool:
@@ -86,14 +127,24 @@ def _may_meet(eqn: Any, labels: Sequence[Label]) -> bool:
     return eqn.primitive.name in ("scan", "while", "cond") and any(label.params for label in labels)
 
 
-def inner_jaxprs(eqn: Any) -> Iterator[tuple[tuple[int, ...], Any, slice]]:
+def _result(eqn: Any, ins: Sequence[Label]) -> Label:
+    """The label of an ordinary equation's outputs."""
+    joined = Label()
+    for label in ins:
+        joined = _union(joined, label)
+    if joined.data or eqn.primitive.name not in _REARRANGING:
+        return joined._replace(rearranged=frozenset())
+    grows = eqn.primitive.name == "broadcast_in_dim" and eqn.outvars[0].aval.size > eqn.invars[0].aval.size
+    return joined._replace(repeated=joined.repeated or grows)
+
+
+def inner_jaxprs(eqn: Any) -> Iterator[tuple[Where, Any, slice]]:
     """`(tag, jaxpr, operands)` of the programs inside an equation, with the slice of operands each one takes."""
     name, params = eqn.primitive.name, eqn.params
     if name in ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"):
         return  # these bring their own derivative: they are left whole
     if name == "while":
-        num_cond = params["cond_nconsts"]
-        yield (0,), open_jaxpr(params["body_jaxpr"]), slice(num_cond, None)
+        yield (0,), open_jaxpr(params["body_jaxpr"]), slice(params["cond_nconsts"], None)
     elif name == "cond":
         for branch, closed in enumerate(params["branches"]):
             yield (branch,), open_jaxpr(closed), slice(1, None)
@@ -106,15 +157,20 @@ def inner_jaxprs(eqn: Any) -> Iterator[tuple[tuple[int, ...], Any, slice]]:
                 return
 
 
-def _walk_inside(
-    eqn: Any, ins: list[Label], inside: list[Any], here: tuple[int, ...], record: Callable[[Use], None]
-) -> list[Label]:
+def _walk_inside(eqn: Any, ins: list[Label], inside: list[Any], here: Where, record: Record) -> list[Label]:
+    name = eqn.primitive.name
     outs = [Label()] * len(eqn.outvars)
     for tag, jaxpr, operands in inside:
         inputs = ins[operands]
-        if eqn.primitive.name in ("scan", "while"):
+        if name == "scan":
+            num_unsliced = sum(scan_counts(eqn))
+            sliced = [label._replace(sliced_by=(*label.sliced_by, here)) for label in inputs[num_unsliced:]]
+            inputs = [*inputs[:num_unsliced], *sliced]
+        if name in ("scan", "while"):
             inputs = _with_settled_carry(eqn, jaxpr, inputs)
-        results = _walk(jaxpr, inputs, (*here, *tag), record)
+        # A while loop has no reverse derivative, so nothing inside it can be shifted.
+        keep = (lambda use: record(replace(use, feature_axes=None))) if name == "while" else record
+        results = _walk(jaxpr, inputs, (*here, *tag), keep)
         outs = [_union(a, b) for a, b in zip(outs, results, strict=True)]
     return outs
 
@@ -136,29 +192,36 @@ def _with_settled_carry(eqn: Any, jaxpr: Any, inputs: list[Label]) -> list[Label
 
 
 def _union(a: Label, b: Label) -> Label:
-    data = a.data or b.data
-    return Label(frozenset() if data else a.params | b.params, data)
+    if a.data or b.data:
+        return Label(data=True)
+    sliced_by = max(a.sliced_by, b.sliced_by, key=len)
+    return Label(a.params | b.params, False, a.rearranged | b.rearranged, a.repeated or b.repeated, sliced_by)
 
 
-def _use(eqn: Any, ins: list[Label], here: tuple[int, ...]) -> Use:
-    operand = next(i for i, label in enumerate(ins) if label.params and not label.data)
-    params = frozenset().union(*(label.params for label in ins if not label.data))
+def _use(eqn: Any, ins: list[Label], here: Where) -> Use:
+    pure = [(i, label) for i, label in enumerate(ins) if label.params and not label.data]
+    operand, first = pure[0]
+    joined = Label()
+    for _, label in pure:
+        joined = _union(joined, label)
     name = eqn.primitive.name
-    axes = _feature_axes(eqn, name, operand)
+    axes = _feature_axes(eqn, name, operand, first.repeated)
     shape = eqn.outvars[0].aval.shape
     lengths = () if axes is None else tuple(shape[axis] for axis in axes)
-    return Use(here, name, params, axes, lengths, name in ("add", "add_any"))
+    return Use(here, name, joined.params, joined.rearranged, axes, lengths, joined.sliced_by)
 
 
-def _feature_axes(eqn: Any, name: str, operand: int) -> tuple[int, ...] | None:
+def _feature_axes(eqn: Any, name: str, operand: int, repeated: bool) -> tuple[int, ...] | None:
     ndim = len(eqn.outvars[0].aval.shape)
     if name == "dot_general":
         (lhs_contracted, _), (lhs_batch, _) = eqn.params["dimension_numbers"]
         num_batch = len(lhs_batch)
+        if num_batch and repeated:
+            return None  # one weight or one for each batch entry: the shapes do not tell
         lhs_free = len(eqn.invars[0].aval.shape) - num_batch - len(lhs_contracted)
-        return (
-            tuple(range(num_batch, num_batch + lhs_free)) if operand == 0 else tuple(range(num_batch + lhs_free, ndim))
-        )
+        first, last = (num_batch, num_batch + lhs_free) if operand == 0 else (num_batch + lhs_free, ndim)
+        # Along a batch axis every entry has a weight, and so would have a bias, of its own.
+        return (*range(num_batch), *range(first, last))
     if name == "conv_general_dilated" and operand == 1:
         return (eqn.params["dimension_numbers"].out_spec[1],)
     if name == "gather" and operand == 0:

@@ -31,14 +31,35 @@ def order_of_epoch(state: TrainState, *, num_examples: int, steps_per_epoch: int
     return epoch_order(state.key, state.step // steps_per_epoch, num_examples)
 
 
+def batch_of_step(
+    state: TrainState, data: PyTree, order: jax.Array, *, batch_size: int, steps_per_epoch: int
+) -> PyTree:
+    """The examples that the step of `state.step` sees."""
+    start = (state.step % steps_per_epoch) * batch_size
+    indices = jax.lax.dynamic_slice(order, (start,), (batch_size,))
+    # In bounds by construction, so the gather needs no clamping and no fill value.
+    return jax.tree.map(lambda array: array.at[indices].get(mode="promise_in_bounds"), data)
+
+
 def one_step(
     state: TrainState, data: PyTree, order: jax.Array, *, step: Step, batch_size: int, steps_per_epoch: int
 ) -> tuple[TrainState, Metrics]:
     """The step of `state.step` on its batch of the epoch's order."""
-    start = (state.step % steps_per_epoch) * batch_size
-    indices = jax.lax.dynamic_slice(order, (start,), (batch_size,))
-    # In bounds by construction, so the gather needs no clamping and no fill value.
-    return step(state, jax.tree.map(lambda array: array.at[indices].get(mode="promise_in_bounds"), data))
+    batch = batch_of_step(state, data, order, batch_size=batch_size, steps_per_epoch=steps_per_epoch)
+    return canonical_convolutions(step)(state, batch)
+
+
+def one_looped_step(
+    state: TrainState, data: PyTree, order: jax.Array, count: jax.Array, **options: Any
+) -> tuple[TrainState, Metrics]:
+    """`one_step` in a loop of `count` turns, which is to be 1 and unknown to the compiler.
+
+    XLA's CPU compiler treats the body of a loop in other ways than a program's top level, and rounds some operations
+    otherwise there (grouped convolutions, for one). So the single step is compiled as the body of a loop, too.
+    """
+    shapes = jax.eval_shape(lambda: one_step(state, data, order, **options)[1])
+    metrics = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.fori_loop(0, count, lambda _, carry: one_step(carry[0], data, order, **options), (state, metrics))
 
 
 def many_steps(
@@ -53,10 +74,8 @@ def many_steps(
 ) -> tuple[TrainState, Metrics]:
     """`length` steps within one epoch; the metrics gain a leading axis of that length."""
 
-    looped = canonical_convolutions(step)
-
     def body(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
-        return one_step(state, data, order, step=looped, batch_size=batch_size, steps_per_epoch=steps_per_epoch)
+        return one_step(state, data, order, step=step, batch_size=batch_size, steps_per_epoch=steps_per_epoch)
 
     return jax.lax.scan(body, state, None, length=length)
 

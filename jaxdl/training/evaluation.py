@@ -5,9 +5,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxdl import checks
 from jaxdl.training.objective import Objective
-from jaxdl.training.programs import Members, evaluation_program
-from jaxdl.training.state import TrainState
+from jaxdl.training.programs import evaluation_program
+from jaxdl.training.state import TrainState, check_state
 from jaxdl.tree import num_examples
 
 PyTree = Any
@@ -31,22 +32,18 @@ def evaluate(objective: Objective, state: TrainState, data: PyTree, *, batch_siz
     Raises:
       ValueError: empty data, leaves of different lengths, or `batch_size` below 1.
     """
+    checks.objective(objective)
+    check_state(state)
     return {name: float(value) for name, value in evaluated(objective, state, data, batch_size=batch_size).items()}
 
 
 def evaluated(
-    objective: Objective, state: TrainState, data: PyTree, *, batch_size: int, members: Members = None
+    objective: Objective, state: TrainState, data: PyTree, *, batch_size: int, side_by_side: bool = False
 ) -> dict[str, np.ndarray]:
     """`evaluate` for one state, `()`, or for stacked members, `(members,)`."""
     count = num_examples(data)
-    check_batch_size(batch_size)
+    checks.whole_number(batch_size=batch_size, minimum=1, remedy="Try 1000.")
     sums = evaluation_program(
-        state, jax.device_put(data), objective=objective, batch_size=min(batch_size, count), members=members
+        state, jax.device_put(data), objective=objective, batch_size=min(batch_size, count), side_by_side=side_by_side
     )
     return {name: np.asarray(value, np.float64).sum(-1) / count for name, value in sums.items()}
-
-
-def check_batch_size(batch_size: int) -> None:
-    """Raises ValueError unless `batch_size` is a positive whole number."""
-    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise ValueError(f"batch_size: expected a whole number >= 1; got {batch_size!r}. Try 128.")

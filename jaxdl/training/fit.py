@@ -1,11 +1,9 @@
 """`fit`: a thin caller of the step, over epochs, with a record."""
 
-import math
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -13,10 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from jaxdl import checks
 from jaxdl.training import programs
 from jaxdl.training.engines import ENGINES, Engine
-from jaxdl.training.evaluation import check_batch_size, evaluated
+from jaxdl.training.evaluation import evaluated
 from jaxdl.training.history import History, Recorder
+from jaxdl.training.replay import not_finite
+from jaxdl.training.schedule import Schedule, make_schedule
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
 from jaxdl.tree import num_examples
@@ -29,31 +30,6 @@ class FitResult(NamedTuple):
 
     state: TrainState
     history: History
-
-
-class Schedule(NamedTuple):
-    """What a run does: from which step to which, in which batches, evaluated when, checked once."""
-
-    first_step: int
-    last_step: int
-    steps_per_epoch: int
-    num_examples: int
-    batch_size: int
-    shuffle: bool
-    evaluate_every: int
-
-    def segments(self, longest: int) -> Iterator[tuple[int, int]]:
-        """`(start, length)` of stretches of steps that stay within an epoch and are no longer than `longest`."""
-        start = self.first_step
-        while start < self.last_step:
-            end_of_epoch = (start // self.steps_per_epoch + 1) * self.steps_per_epoch
-            length = min(end_of_epoch - start, longest, self.last_step - start)
-            yield start, length
-            start += length
-
-    def evaluates_after(self, step: int) -> bool:
-        """Whether validation is due with `step` updates done: every so many epochs, and at the end."""
-        return step == self.last_step or step % (self.steps_per_epoch * self.evaluate_every) == 0
 
 
 def fit(
@@ -97,119 +73,124 @@ def fit(
       The final state and its `History`.
 
     Raises:
-      ValueError: sizes or counts that make no run; the message names the argument.
-      FloatingPointError: a loss that is not finite, with its step.
+      ValueError, TypeError: arguments that make no run; the message names the argument.
+      FloatingPointError: a loss that is not finite; it names the step and the layer where that began.
     """
     schedule = make_schedule(
-        state, data, epochs=epochs, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, shuffle=shuffle
-    )
+        step, state, data, epochs=epochs, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every,
+        shuffle=shuffle,
+    )  # fmt: skip
     if engine not in (*ENGINES, "auto"):
         raise ValueError(f"engine: expected one of {', '.join(ENGINES)} or auto; got {engine!r}. Use 'epoch'.")
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size: expected a number of steps >= 1; got {chunk_size}. Try 100.")
+    checks.whole_number(chunk_size=chunk_size, minimum=1, remedy="Try 100.")
     watch = programs.Stopwatch()
     data = jax.device_put(data)
     validation = None if validation is None else jax.device_put(validation)
+    driver = Driver(step, data, schedule, watch)
     state = jax.tree.map(jnp.copy, state)  # the programs overwrite their state in place; the caller keeps theirs
-    chosen = _faster_engine(step, state, data, schedule, watch) if engine == "auto" else engine
-    recorder = Recorder(
-        first_step=schedule.first_step, time_axis=0, measure_every=step.measure_every, check_finite=True
-    )
-    longest = schedule.steps_per_epoch if chosen == "epoch" else chunk_size
+    chosen = _faster_engine(driver, state) if engine == "auto" else engine
+    recorder = Recorder(first_step=schedule.first_step, time_axis=0, measure_every=step.measure_every)
+    starts: deque[TrainState] = deque(maxlen=2)  # of the segment under way and the one being fetched
     with progress_bar(schedule, progress) as bar:
-        for start, length in schedule.segments(longest):
-            state, metrics = _advance(chosen, step, state, data, schedule, length, watch)
-            recorder.add(metrics)
+        for start, length in schedule.segments(schedule.steps_per_epoch if chosen == "epoch" else chunk_size):
+            starts.append(jax.tree.map(jnp.copy, state))
+            state, metrics = driver.advance(chosen, state, start, length)
+            _check(recorder.add(metrics), driver, starts)
             if validation is not None and schedule.evaluates_after(start + length):
-                values = timed_evaluation(watch, step, state, validation, members=None)
-                recorder.add_evaluation(start + length, values)
+                recorder.add_evaluation(start + length, timed_evaluation(watch, step, state, validation))
             bar.set_postfix_str(recorder.news, refresh=False)
             bar.update(length)
-    history = finished(recorder, schedule, chosen, watch, state)
-    return FitResult(state, history)
+    _check(recorder.fetch(), driver, starts)
+    return FitResult(state, finished(recorder, schedule, chosen, watch, state))
 
 
-def _advance(
-    engine: Engine,
-    step: TrainStep,
+class Driver:
+    """Advances a state by one of the engines, and keeps the order of the epoch it is in."""
+
+    def __init__(self, step: TrainStep, data: PyTree, schedule: Schedule, watch: programs.Stopwatch) -> None:
+        self.step, self.data, self.schedule, self.watch = step, data, schedule, watch
+        self._batches = dict(step=step, batch_size=schedule.batch_size, steps_per_epoch=schedule.steps_per_epoch)
+        self._ordering = dict(num_examples=schedule.num_examples, shuffle=schedule.shuffle)
+        self._epoch, self._order = -1, jnp.zeros(0, jnp.int32)
+        self._one = jnp.ones((), jnp.int32)
+
+    def advance(self, engine: Engine, state: TrainState, start: int, length: int) -> tuple[TrainState, Any]:
+        """`length` steps from step `start`; the metrics are stacked, or a list with an entry a step."""
+        if engine == "epoch":
+            return epoch_segment(self.watch, state, self.data, self.schedule, self.step, length)
+        order = self._order_of_epoch(state, start)
+        if engine == "chunk":
+            static = tuple((self._batches | dict(length=length)).items())
+            call = self.watch.compiled(programs.chunk_program, state, self.data, order, static=static)
+            return call(state, self.data, order)
+        static = tuple(self._batches.items())
+        call = self.watch.compiled(programs.step_program, state, self.data, order, self._one, static=static)
+        records = []
+        for _ in range(length):
+            state, metrics = call(state, self.data, order, self._one)
+            records.append(metrics)
+        return state, records
+
+    def _order_of_epoch(self, state: TrainState, start: int) -> jax.Array:
+        epoch = start // self.schedule.steps_per_epoch
+        if epoch != self._epoch:
+            ordering = self._ordering | dict(steps_per_epoch=self.schedule.steps_per_epoch)
+            self._order = self.watch.compiled(programs.order_program, state, **ordering)(state)
+            self._epoch = epoch
+        return self._order
+
+
+def epoch_segment(
+    watch: programs.Stopwatch,
     state: TrainState,
     data: PyTree,
     schedule: Schedule,
+    step: TrainStep,
     length: int,
-    watch: programs.Stopwatch,
+    *,
+    side_by_side: bool = False,
 ) -> tuple[TrainState, Any]:
-    """`length` steps by one of the engines; the metrics are stacked, or a list with an entry a step."""
-    batches = dict(step=step, batch_size=schedule.batch_size, steps_per_epoch=schedule.steps_per_epoch)
-    ordering = dict(num_examples=schedule.num_examples, shuffle=schedule.shuffle)
-    if engine == "epoch":
-        static = tuple((batches | ordering | dict(length=length)).items())
-        return watch.compiled(programs.epoch_program, state, data, members=None, static=static)(state, data)
-    ordering["steps_per_epoch"] = schedule.steps_per_epoch
-    order = watch.compiled(programs.order_program, state, **ordering)(state, **ordering)
-    if engine == "chunk":
-        static = tuple((batches | dict(length=length)).items())
-        return watch.compiled(programs.chunk_program, state, data, order, static=static)(state, data, order)
-    call = watch.compiled(programs.step_program, state, data, order, static=tuple(batches.items()))
-    records = []
-    for _ in range(length):
-        state, metrics = call(state, data, order)
-        records.append(metrics)
-    return state, records
+    """`length` steps that end with their epoch at the latest, in one program."""
+    static = tuple(
+        dict(
+            step=step,
+            batch_size=schedule.batch_size,
+            steps_per_epoch=schedule.steps_per_epoch,
+            num_examples=schedule.num_examples,
+            shuffle=schedule.shuffle,
+            length=length,
+        ).items()
+    )
+    options = dict(side_by_side=side_by_side, static=static)
+    return watch.compiled(programs.epoch_program, state, data, **options)(state, data)
 
 
-def _faster_engine(
-    step: TrainStep, state: TrainState, data: PyTree, schedule: Schedule, watch: programs.Stopwatch
-) -> Engine:
+def _check(failed_step: int | None, driver: Driver, starts: Sequence[TrainState]) -> None:
+    if failed_step is not None:
+        start = max((s for s in starts if int(s.step) <= failed_step), key=lambda s: int(s.step))
+        raise not_finite(driver.step, start, driver.data, driver.schedule, failed_step)
+
+
+def _faster_engine(driver: Driver, state: TrainState) -> Engine:
     """Times some steps of the loop against the same steps scanned, three times each, on copies of the state."""
+    schedule = driver.schedule
     length = min(50, schedule.steps_per_epoch - schedule.first_step % schedule.steps_per_epoch)
-    seconds = {}
-    for engine in ("loop", "chunk"):
-        run = partial(_advance, engine, step, data=data, schedule=schedule, length=length, watch=watch)
-        seconds[engine] = shortest_seconds(run, state)
-    return "loop" if seconds["loop"] < seconds["chunk"] else "epoch"
+
+    def seconds(engine: Engine) -> float:
+        return shortest_seconds(lambda state: driver.advance(engine, state, schedule.first_step, length), state)
+
+    return "loop" if seconds("loop") < seconds("chunk") else "epoch"
 
 
-def shortest_seconds(run: Any, state: TrainState, *, repeats: int = 3) -> float:
+def shortest_seconds(run: Callable[[TrainState], Any], state: TrainState, *, repeats: int = 3) -> float:
     """Seconds of the fastest of some runs on copies of the state, after one that is not counted."""
     seconds = []
     for _ in range(repeats + 1):
         fresh = jax.block_until_ready(jax.tree.map(jnp.copy, state))
         before = time.perf_counter()
-        jax.block_until_ready(run(state=fresh))
+        jax.block_until_ready(run(fresh))
         seconds.append(time.perf_counter() - before)
     return min(seconds[1:])
-
-
-def make_schedule(
-    state: TrainState,
-    data: PyTree,
-    *,
-    epochs: int | None,
-    steps: int | None,
-    batch_size: int,
-    evaluate_every: int,
-    shuffle: bool,
-) -> Schedule:
-    """Checks the sizes of a run and works out its steps."""
-    count = num_examples(data)
-    check_batch_size(batch_size)
-    if batch_size > count:
-        raise ValueError(
-            f"batch_size: expected at most the number of examples, {count}; got {batch_size}. Use a smaller batch."
-        )
-    if (epochs is None) == (steps is None):
-        raise ValueError(f"epochs, steps: expected exactly one of them; got epochs={epochs}, steps={steps}. Drop one.")
-    if evaluate_every < 1:
-        raise ValueError(f"evaluate_every: expected a number of epochs >= 1; got {evaluate_every}. Use 1.")
-    steps_per_epoch = count // batch_size
-    last_step = int(steps if epochs is None else epochs * steps_per_epoch)  # pyright: ignore[reportArgumentType]
-    first_step = int(state.step)
-    if last_step < first_step:
-        raise ValueError(
-            f"{'steps' if epochs is None else 'epochs'}: expected a total of at least the {first_step} steps this "
-            f"state has done; got {last_step} steps. The total counts steps done before."
-        )
-    return Schedule(first_step, last_step, steps_per_epoch, count, batch_size, shuffle, evaluate_every)
 
 
 def progress_bar(schedule: Schedule, progress: bool | None) -> Any:
@@ -219,22 +200,18 @@ def progress_bar(schedule: Schedule, progress: bool | None) -> Any:
 
 
 def timed_evaluation(
-    watch: programs.Stopwatch, step: TrainStep, state: TrainState, validation: PyTree, *, members: programs.Members
+    watch: programs.Stopwatch, step: TrainStep, state: TrainState, validation: PyTree, *, side_by_side: bool = False
 ) -> dict[str, np.ndarray]:
     """Validation metrics of a state or of stacked members, with the compilation on the watch."""
-    batch_size = math.gcd(num_examples(validation, argument="validation"), 10_000)
-    batch_size = batch_size if batch_size >= 100 else 1000
-    static = dict(objective=step.objective, batch_size=min(batch_size, num_examples(validation)), members=members)
-    watch.compiled(programs.evaluation_program, state, validation, **static)
-    return evaluated(step.objective, state, validation, batch_size=batch_size, members=members)
+    count = num_examples(validation, argument="validation")
+    options: dict[str, Any] = dict(batch_size=min(1000, count), side_by_side=side_by_side)
+    watch.compiled(programs.evaluation_program, state, validation, objective=step.objective, **options)
+    return evaluated(step.objective, state, validation, **options)
 
 
-def finished(
-    recorder: Recorder, schedule: Schedule, engine: str, watch: programs.Stopwatch, state: TrainState
-) -> History:
+def finished(recorder: Recorder, schedule: Schedule, engine: str, watch: programs.Stopwatch, states: PyTree) -> History:
     """The history, once the last step is done."""
-    jax.block_until_ready(replace(state, key=jax.random.key_data(state.key)))
-    recorder.fetch()
+    jax.block_until_ready(states)
     return recorder.history(
         steps_per_epoch=schedule.steps_per_epoch,
         engine=engine,

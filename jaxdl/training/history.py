@@ -39,12 +39,11 @@ class History:
 class Recorder:
     """Gathers the metrics of consecutive segments of a run, fetching each only when the next is under way."""
 
-    def __init__(self, *, first_step: int, time_axis: int, measure_every: int, check_finite: bool) -> None:
+    def __init__(self, *, first_step: int, time_axis: int, measure_every: int) -> None:
         self._next_step = first_step
         self._first_step = first_step
         self._time_axis = time_axis
         self._measure_every = measure_every
-        self._check_finite = check_finite
         self._pending: PyTree = None
         self._segments: list[PyTree] = []
         self._measures: list[PyTree] = []
@@ -52,24 +51,21 @@ class Recorder:
         self._evaluation_steps: list[int] = []
         self.news = ""  # for the progress bar; one segment behind, since nothing waits for the one under way
 
-    def add(self, metrics: PyTree) -> None:
-        """Takes the metrics of a segment, still on the device, and fetches those of the segment before it."""
-        self.fetch()
+    def add(self, metrics: PyTree) -> int | None:
+        """Takes the metrics of a segment, still on the device; fetches those of the segment before it, see `fetch`."""
+        failed_step = self.fetch()
         self._pending = metrics
+        return failed_step
 
     def add_evaluation(self, step: int, values: dict[str, np.ndarray]) -> None:
         """Takes the validation metrics with `step` updates done."""
         self._evaluations.append(values)
         self._evaluation_steps.append(step)
 
-    def fetch(self) -> None:
-        """Brings the pending segment to the host.
-
-        Raises:
-          FloatingPointError: a loss that is not finite, unless members run together.
-        """
+    def fetch(self) -> int | None:
+        """Brings the pending segment to the host; returns its first step with a loss that is not finite, or None."""
         if self._pending is None:
-            return
+            return None
         pending, self._pending = self._pending, None
         metrics = _stacked(pending) if isinstance(pending, list) else jax.tree.map(np.asarray, pending)
         length = metrics["loss"].shape[self._time_axis]
@@ -79,15 +75,12 @@ class Recorder:
             chosen = np.flatnonzero(steps % self._measure_every == 0)
             measures = metrics.pop("measure")
             self._measures.append(jax.tree.map(lambda leaf: np.take(leaf, chosen, axis=self._time_axis), measures))
+        metrics = jax.tree.map(lambda leaf: leaf.astype(np.promote_types(leaf.dtype, np.float32)), metrics)
         self._segments.append(metrics)
-        self.news = f"loss {float(np.mean(np.take(metrics['loss'], -1, axis=self._time_axis))):.4g}"
-        if self._check_finite and not np.all(np.isfinite(metrics["loss"])):
-            first = steps[np.flatnonzero(~np.isfinite(metrics["loss"]))[0]]
-            raise FloatingPointError(
-                f"loss: expected finite numbers; it is not finite at step {first} (counted from 0). Use a smaller "
-                "learning rate or clip the gradient; jaxdl.diagnostics.gradient_flow on the state before that step "
-                "names the first layer that is not finite."
-            )
+        losses = np.moveaxis(metrics["loss"], self._time_axis, 0).reshape(length, -1)
+        self.news = f"loss {losses[-1].mean():.4g}"
+        failed = np.flatnonzero(~np.isfinite(losses).all(1))
+        return int(steps[failed[0]]) if len(failed) else None
 
     def history(self, *, steps_per_epoch: int, engine: str, compile_seconds: float, run_seconds: float) -> History:
         """All that was gathered."""

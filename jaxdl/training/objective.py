@@ -49,6 +49,13 @@ class Supervised:
         self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array | None, train: bool
     ) -> tuple[jax.Array, Aux]:
         """Losses and metrics of a batch `(x, y)`, each `(batch,)`."""
+        if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
+            shape = getattr(batch, "shape", None)
+            got = f"{type(batch).__name__} of {len(batch)}" if shape is None else f"an array of shape {shape}"
+            raise ValueError(
+                f"batch: expected a pair (x, y) for a supervised objective; got {got}. "
+                "Pass data as (x, y), such as one split of jaxdl.data.load, or write an objective of your own."
+            )
         x, targets = batch
         outputs, model_state = self.model.apply({"params": params, **model_state}, x, train=train, key=key)
         losses = _per_example("loss", self.loss(outputs, targets), x)
@@ -65,14 +72,15 @@ def supervised(model: Any, loss: PerExample, *, metrics: Mapping[str, PerExample
       model: whatever `jaxdl.as_model` takes.
       loss: `loss(outputs, targets) -> (batch,)`, such as those of `jaxdl.losses`.
       metrics: `{name: metric(outputs, targets) -> (batch,)}`, reported as means; for instance
-        `{"accuracy": jaxdl.losses.correct}`. The name `loss` is taken.
+        `{"accuracy": jaxdl.losses.correct}`. The names `loss`, `penalty` and `measure` are taken.
 
     Returns:
       An objective. It is compared by identity: keep it, and compiled programs are found again.
 
     Raises:
       TypeError: `loss` or a metric is not callable.
-      ValueError: a metric is called `loss`; on the first call, a loss that is not one value per example.
+      ValueError: a metric has a name that is taken; on the first call, a batch that is no pair, or values that are
+        not one per example.
     """
     metrics = dict(metrics or {})
     for name, fn in {"loss": loss, **{f"metrics[{name!r}]": fn for name, fn in metrics.items()}}.items():
@@ -81,8 +89,12 @@ def supervised(model: Any, loss: PerExample, *, metrics: Mapping[str, PerExample
                 f"{name}: expected a function (outputs, targets) -> (batch,); got {type(fn).__name__}. "
                 "Pass the function itself, such as jaxdl.losses.softmax_cross_entropy."
             )
-    if "loss" in metrics:
-        raise ValueError("metrics: expected names other than 'loss', which is reported already; got 'loss'. Rename it.")
+    taken = sorted({"loss", "penalty", "measure"} & set(metrics))
+    if taken:
+        raise ValueError(
+            f"metrics: expected names other than loss, penalty and measure, which the step reports; got {taken}. "
+            "Rename them."
+        )
     return Supervised(as_model(model), loss, metrics)
 
 

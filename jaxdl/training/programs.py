@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,34 +13,25 @@ from jaxdl.training.objective import Objective
 from jaxdl.training.state import TrainState
 
 PyTree = Any
-Members = Literal["vmap", "map"] | None
 
 
-def over_members(fn: Callable[[TrainState], Any], members: Members) -> Callable[[TrainState], Any]:
-    """Lifts `fn(state) -> (state, out)` to states with a leading member axis.
+def over_members(fn: Callable[[TrainState], Any], side_by_side: bool) -> Callable[[TrainState], Any]:
+    """Lifts `fn(state) -> (state, out)` to states with a leading member axis, by vmap.
 
     The step counter has no such axis: members advance together, so that what depends on it (position in the epoch,
     whether this step is measured) stays one branch for all.
     """
-    if members is None:
+    if not side_by_side:
         return fn
-    if members == "vmap":
-        # The prefix pytree of axes has the state's own type; its fields then hold integers.
-        axes: Any = TrainState(step=None, params=0, model_state=0, opt_state=0, key=0)  # pyright: ignore[reportArgumentType]
-        return jax.vmap(fn, in_axes=(axes,), out_axes=(axes, 0))
-
-    def sequential(states: TrainState) -> Any:
-        members_only = replace(states, step=jnp.zeros((states.key.shape[0], 0)))
-        finals, out = jax.lax.map(lambda member: fn(replace(member, step=states.step)), members_only)
-        return replace(finals, step=finals.step[0]), out
-
-    return sequential
+    # The prefix pytree of axes has the state's own type; its fields then hold integers.
+    axes: Any = TrainState(step=None, params=0, model_state=0, opt_state=0, key=0)  # pyright: ignore[reportArgumentType]
+    return jax.vmap(fn, in_axes=(axes,), out_axes=(axes, 0))
 
 
-@partial(jax.jit, static_argnames=("members", "static"), donate_argnums=0)
-def epoch_program(state: TrainState, data: PyTree, *, members: Members, static: tuple[tuple[str, Any], ...]) -> Any:
+@partial(jax.jit, static_argnames=("side_by_side", "static"), donate_argnums=0)
+def epoch_program(state: TrainState, data: PyTree, *, side_by_side: bool, static: tuple[tuple[str, Any], ...]) -> Any:
     """`engines.whole_epoch`, compiled; `static` holds its keyword arguments."""
-    return over_members(lambda state: engines.whole_epoch(state, data, **dict(static)), members)(state)
+    return over_members(lambda state: engines.whole_epoch(state, data, **dict(static)), side_by_side)(state)
 
 
 @partial(jax.jit, static_argnames=("static",), donate_argnums=0)
@@ -51,9 +41,11 @@ def chunk_program(state: TrainState, data: PyTree, order: jax.Array, *, static: 
 
 
 @partial(jax.jit, static_argnames=("static",), donate_argnums=0)
-def step_program(state: TrainState, data: PyTree, order: jax.Array, *, static: tuple[tuple[str, Any], ...]) -> Any:
-    """`engines.one_step`, compiled."""
-    return engines.one_step(state, data, order, **dict(static))
+def step_program(
+    state: TrainState, data: PyTree, order: jax.Array, count: jax.Array, *, static: tuple[tuple[str, Any], ...]
+) -> Any:
+    """`engines.one_looped_step`, compiled."""
+    return engines.one_looped_step(state, data, order, count, **dict(static))
 
 
 @partial(jax.jit, static_argnames=("num_examples", "steps_per_epoch", "shuffle"))
@@ -62,9 +54,9 @@ def order_program(state: TrainState, *, num_examples: int, steps_per_epoch: int,
     return engines.order_of_epoch(state, num_examples=num_examples, steps_per_epoch=steps_per_epoch, shuffle=shuffle)
 
 
-@partial(jax.jit, static_argnames=("objective", "batch_size", "members"))
+@partial(jax.jit, static_argnames=("objective", "batch_size", "side_by_side"))
 def evaluation_program(
-    state: TrainState, data: PyTree, *, objective: Objective, batch_size: int, members: Members
+    state: TrainState, data: PyTree, *, objective: Objective, batch_size: int, side_by_side: bool
 ) -> dict[str, jax.Array]:
     """Sums of loss and metrics per batch, `{name: (num_batches,)}`, over every example exactly once.
 
@@ -79,12 +71,14 @@ def evaluation_program(
         batch = jax.tree.map(lambda array: array[rows], data)
         losses, aux = objective(state.params, batch, model_state=state.model_state, key=None, train=False)
         values = {"loss": losses, **aux.metrics}
+        # Sums of thousands of values in half precision overflow, or lose the small ones.
+        values = {name: value.astype(jnp.promote_types(value.dtype, jnp.float32)) for name, value in values.items()}
         return {name: jnp.where(positions < num_examples, value, 0).sum() for name, value in values.items()}
 
     def all_sums(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
         return state, jax.lax.map(partial(batch_sums, state), starts)
 
-    return over_members(all_sums, members)(state)[1]
+    return over_members(all_sums, side_by_side)(state)[1]
 
 
 class Stopwatch:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxdl import checks
 from jaxdl.model import as_model
 
 PyTree = Any
@@ -56,8 +57,11 @@ def make_state(
     Raises:
       TypeError: `key` is not one typed key.
     """
-    check_key(key)
-    return TrainState(jnp.zeros((), jnp.int32), params, model_state or {}, tx.init(params), key)
+    checks.one_key(key)
+    checks.optimizer(tx)
+    return TrainState(
+        jnp.zeros((), jnp.int32), params, {} if model_state is None else model_state, tx.init(params), key
+    )
 
 
 def init_state(model: Any, tx: optax.GradientTransformation, x: PyTree, *, key: jax.Array) -> TrainState:
@@ -69,16 +73,17 @@ def init_state(model: Any, tx: optax.GradientTransformation, x: PyTree, *, key: 
       x: a batch of inputs; only its shapes and dtypes matter, one example is enough.
       key: typed key; one half draws the parameters, the other becomes `state.key`.
     """
-    check_key(key)
+    checks.one_key(key)
     params_key, run_key = jax.random.split(key)
     variables = dict(as_model(model).init(params_key, x))
     params = variables.pop("params")
     return make_state(params, tx, key=run_key, model_state=variables)
 
 
-def check_key(key: Any) -> None:
-    """Raises TypeError unless `key` is one typed PRNG key."""
-    is_key = isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
-    if not is_key or key.shape != ():
-        got = f"shape {key.shape}, dtype {key.dtype}" if isinstance(key, jax.Array) else f"{type(key).__name__}"
-        raise TypeError(f"key: expected one typed key; got {got}. Make it with jax.random.key(0).")
+def check_state(state: Any, *, argument: str = "state") -> None:
+    """Raises TypeError unless `state` is a `TrainState`."""
+    if not isinstance(state, TrainState):
+        raise TypeError(
+            f"{argument}: expected a TrainState; got {type(state).__name__}. "
+            "Make one with init_state(model, tx, x, key=key), or with make_state(params, tx, key=key)."
+        )

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxdl import checks
 from jaxdl.losses import batch_mean
-from jaxdl.training.objective import Objective
+from jaxdl.training.objective import Aux, Objective
 from jaxdl.training.state import TrainState
 
 PyTree = Any
@@ -52,10 +53,28 @@ class TrainStep:
 
     def __call__(self, state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
         """The state after one update, and the metrics before it."""
+        metrics, model_state, opt_state, moment = self._moment(state, batch)
+        if self.measure is not None and self.measure_every == 1:
+            metrics["measure"] = self.measure(moment)
+        elif self.measure is not None:
+            metrics["measure"] = self._measured_sometimes(self.measure, state, batch)
+        return (
+            replace(
+                state,
+                step=state.step + 1,
+                params=optax.apply_updates(state.params, moment.updates),
+                model_state=model_state,
+                opt_state=opt_state,
+            ),
+            metrics,
+        )
+
+    def _moment(self, state: TrainState, batch: PyTree) -> tuple[Metrics, PyTree, PyTree, Moment]:
+        """Metrics, the new model state and optimizer state, and what a measure sees."""
         key = jax.random.fold_in(state.key, state.step)
 
         def mean_loss(params: PyTree) -> tuple[jax.Array, tuple[PyTree, Metrics]]:
-            losses, aux = self.objective(params, batch, model_state=state.model_state, key=key, train=True)
+            losses, aux = _checked(self.objective(params, batch, model_state=state.model_state, key=key, train=True))
             means = {name: jnp.mean(values) for name, values in aux.metrics.items()}
             return batch_mean(losses), (aux.model_state, means)
 
@@ -66,23 +85,32 @@ class TrainStep:
             metrics["penalty"], penalty_grads = jax.value_and_grad(self.regularizer)(state.params)
             total = jax.tree.map(jnp.add, grads, penalty_grads)
         updates, opt_state = self.tx.update(total, state.opt_state, state.params)
-        if self.measure is not None:
-            moment = Moment(self.objective, state.params, state.model_state, batch, key, grads, updates)
-            metrics["measure"] = self._measured(self.measure, moment, state.step)
-        params = optax.apply_updates(state.params, updates)
-        return (
-            replace(state, step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state),
-            metrics,
-        )
+        moment = Moment(self.objective, state.params, state.model_state, batch, key, grads, updates)
+        return metrics, model_state, opt_state, moment
 
-    def _measured(self, measure: Measure, moment: Moment, step: jax.Array) -> PyTree:
-        if self.measure_every == 1:
-            return measure(moment)
-        # The objective is no array, so the branches close over the moment; zeros stand where nothing was measured,
-        # and `History` keeps only the steps that were.
-        shapes = jax.eval_shape(lambda: measure(moment))
+    def _measured_sometimes(self, measure: Measure, state: TrainState, batch: PyTree) -> PyTree:
+        # The branch takes gradient and update anew: handed in, they would have to be kept at every step, which costs
+        # more than taking them twice at some. Zeros stand where nothing was measured, and `History` drops them.
+        def measured() -> PyTree:
+            return measure(self._moment(state, batch)[-1])
+
+        shapes = jax.eval_shape(measured)
         nothing = lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)  # noqa: E731
-        return jax.lax.cond(step % self.measure_every == 0, lambda: measure(moment), nothing)
+        return jax.lax.cond(state.step % self.measure_every == 0, measured, nothing)
+
+
+def _checked(result: Any) -> tuple[jax.Array, Aux]:
+    if not (isinstance(result, tuple) and len(result) == 2 and hasattr(result[1], "metrics")):
+        raise TypeError(
+            f"objective: expected (losses, Aux(model_state, metrics)) from it; got {type(result).__name__}. "
+            "Return for example losses, jaxdl.training.Aux(model_state, {})."
+        )
+    taken = sorted({"loss", "penalty", "measure"} & set(result[1].metrics))
+    if taken:
+        raise ValueError(
+            f"objective: expected metrics by other names than loss, penalty and measure; got {taken}. Rename them."
+        )
+    return result
 
 
 def make_train_step(
@@ -110,13 +138,10 @@ def make_train_step(
       TypeError: an argument that is no function or no optax transformation.
       ValueError: `measure_every` below 1.
     """
-    for name, value in (("objective", objective), ("regularizer", regularizer), ("measure", measure)):
-        if (value is not None and not callable(value)) or (name == "objective" and value is None):
+    checks.objective(objective)
+    checks.optimizer(tx)
+    for name, value in (("regularizer", regularizer), ("measure", measure)):
+        if value is not None and not callable(value):
             raise TypeError(f"{name}: expected a function; got {type(value).__name__}. See make_train_step's help.")
-    if not (hasattr(tx, "init") and hasattr(tx, "update")):
-        raise TypeError(
-            f"tx: expected an optax.GradientTransformation; got {type(tx).__name__}. Pass for example optax.sgd(0.1)."
-        )
-    if measure_every < 1:
-        raise ValueError(f"measure_every: expected a number of steps >= 1; got {measure_every}. Use 1 for every step.")
+    checks.whole_number(measure_every=measure_every, minimum=1, remedy="Use 1 for every step.")
     return TrainStep(objective, tx, regularizer, measure, measure_every)

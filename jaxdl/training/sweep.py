@@ -1,28 +1,22 @@
 """`run_many`: a list of seeds as one program."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdl.training import programs
-from jaxdl.training.fit import (
-    FitResult,
-    Schedule,
-    finished,
-    make_schedule,
-    progress_bar,
-    shortest_seconds,
-    timed_evaluation,
-)
+from jaxdl.training.fit import FitResult, epoch_segment, finished, progress_bar, shortest_seconds, timed_evaluation
 from jaxdl.training.history import Recorder
+from jaxdl.training.schedule import Schedule, make_schedule
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
 
 PyTree = Any
+Members = Literal["vmap", "map"]
 
 
 def run_many(
@@ -40,7 +34,7 @@ def run_many(
     shuffle: bool = True,
     progress: bool | None = None,
 ) -> FitResult:
-    """Trains one member a seed, all of them in one compiled program an epoch.
+    """Trains one member a seed, all of them by one compiled program.
 
     Member i is the run `fit(step, init(jax.random.key(seeds[i])), data, ...)`: to rounding under `vmap`, to the byte
     under `map` on one CPU.
@@ -50,8 +44,8 @@ def run_many(
       init: `init(key) -> TrainState`, for instance `lambda key: init_state(model, tx, x[:1], key=key)`.
       data, epochs, steps, batch_size, validation, evaluate_every, shuffle, progress: as for `fit`.
       seeds: one a member, distinct.
-      mode: `"vmap"` advances the members side by side, `"map"` one after the other inside the program; `"auto"`
-        times both on copies of the states and keeps the faster, which `history.engine` names.
+      mode: `"vmap"` advances the members side by side, `"map"` one after the other by one program, that of `fit`;
+        `"auto"` times both on copies of the states and keeps the faster, which `history.engine` names.
 
     Returns:
       States whose leaves have a leading member axis (but `step`, which they share), and a `History` whose arrays
@@ -60,67 +54,91 @@ def run_many(
     Raises:
       ValueError: no seed, a seed twice, an unknown mode, or what `fit` refuses.
     """
-    seeds = list(seeds)
-    if not seeds or len(set(seeds)) != len(seeds):
+    if isinstance(seeds, (int, np.integer)) or not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds: expected at least one seed, each once; got {seeds}. Pass for example range(5).")
     if mode not in ("auto", "vmap", "map"):
         raise ValueError(f"mode: expected auto, vmap or map; got {mode!r}. Use 'auto' to have it measured.")
     singles = [init(jax.random.key(seed)) for seed in seeds]
     schedule = make_schedule(
-        singles[0], data, epochs=epochs, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every,
+        step, singles[0], data, epochs=epochs, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every,
         shuffle=shuffle,
     )  # fmt: skip
-    states = replace(jax.tree.map(lambda *leaves: jnp.stack(leaves), *singles), step=jnp.copy(singles[0].step))
-    watch = programs.Stopwatch()
     data = jax.device_put(data)
     validation = None if validation is None else jax.device_put(validation)
-    advance = partial(_advance, step, data=data, schedule=schedule, watch=watch)
-    members: Literal["vmap", "map"] = _faster_mode(advance, states, schedule) if mode == "auto" else mode
-    recorder = Recorder(
-        first_step=schedule.first_step, time_axis=1, measure_every=step.measure_every, check_finite=False
-    )
+    crew = Crew(step, data, schedule, programs.Stopwatch())
+    members = _faster_mode(crew, singles) if mode == "auto" else mode
+    states = crew.muster(members, singles)
+    recorder = Recorder(first_step=schedule.first_step, time_axis=1, measure_every=step.measure_every)
     with progress_bar(schedule, progress) as bar:
         for start, length in schedule.segments(schedule.steps_per_epoch):
-            states, metrics = advance(members, state=states, length=length)
+            states, metrics = crew.advance(members, states, length)
             recorder.add(metrics)
             if validation is not None and schedule.evaluates_after(start + length):
-                values = timed_evaluation(watch, step, states, validation, members=members)
-                recorder.add_evaluation(start + length, values)
+                recorder.add_evaluation(start + length, crew.evaluate(members, states, validation))
             bar.update(length)
-    return FitResult(states, finished(recorder, schedule, members, watch, states))
+    recorder.fetch()
+    history = finished(recorder, schedule, members, crew.watch, states)
+    return FitResult(states if members == "vmap" else _stacked(states), history)
 
 
 def member(states: TrainState, index: int) -> TrainState:
-    """The state of one member of `run_many`, as `fit` would have returned it."""
-    return replace(jax.tree.map(lambda leaf: leaf[index], replace(states, step=states.step[None].repeat(
-        states.key.shape[0]))), step=states.step)  # fmt: skip
+    """The state of one member of `run_many`, as `fit` would have returned it.
+
+    Raises:
+      IndexError: there is no such member.
+    """
+    count = states.key.shape[0]
+    if not -count <= index < count:
+        raise IndexError(f"index: expected a member from 0 to {count - 1}; got {index}. Count from 0.")
+    own = TrainState(states.step, *(jax.tree.map(lambda leaf: leaf[index], part) for part in _per_member(states)))
+    return own
 
 
-def _advance(
-    step: TrainStep,
-    members: Literal["vmap", "map"],
-    *,
-    state: TrainState,
-    data: PyTree,
-    schedule: Schedule,
-    length: int,
-    watch: programs.Stopwatch,
-) -> tuple[TrainState, Any]:
-    static = tuple(
-        dict(
-            step=step,
-            batch_size=schedule.batch_size,
-            steps_per_epoch=schedule.steps_per_epoch,
-            num_examples=schedule.num_examples,
-            shuffle=schedule.shuffle,
-            length=length,
-        ).items()
-    )
-    return watch.compiled(programs.epoch_program, state, data, members=members, static=static)(state, data)
+class Crew:
+    """Advances all members, side by side in one call or one after the other by one and the same program."""
+
+    def __init__(self, step: TrainStep, data: PyTree, schedule: Schedule, watch: programs.Stopwatch) -> None:
+        self.step, self.data, self.schedule, self.watch = step, data, schedule, watch
+
+    def muster(self, members: Members, singles: Sequence[TrainState]) -> Any:
+        """Copies of the states, in the form `advance` takes: stacked, or a list."""
+        return _stacked(singles) if members == "vmap" else [jax.tree.map(jnp.copy, single) for single in singles]
+
+    def advance(self, members: Members, states: Any, length: int) -> tuple[Any, PyTree]:
+        """`length` steps of every member; metrics have a leading member axis."""
+        run = partial(epoch_segment, self.watch, data=self.data, schedule=self.schedule, step=self.step, length=length)
+        if members == "vmap":
+            return run(state=states, side_by_side=True)
+        advanced = [run(state=state) for state in states]
+        return [state for state, _ in advanced], _stack([metrics for _, metrics in advanced])
+
+    def evaluate(self, members: Members, states: Any, validation: PyTree) -> dict[str, np.ndarray]:
+        """Validation metrics `(members,)`."""
+        run = partial(timed_evaluation, self.watch, self.step, validation=validation)
+        if members == "vmap":
+            return run(state=states, side_by_side=True)
+        return jax.tree.map(lambda *values: np.stack(values), *(run(state=state) for state in states))
 
 
-def _faster_mode(advance: Callable[..., Any], states: TrainState, schedule: Schedule) -> Literal["vmap", "map"]:
+def _per_member(states: TrainState) -> tuple[PyTree, ...]:
+    return states.params, states.model_state, states.opt_state, states.key
+
+
+def _stack(trees: Sequence[PyTree]) -> PyTree:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def _stacked(singles: Sequence[TrainState]) -> TrainState:
+    return TrainState(jnp.copy(singles[0].step), *_stack([_per_member(single) for single in singles]))
+
+
+def _faster_mode(crew: Crew, singles: Sequence[TrainState]) -> Members:
     """Times a few steps under both modes on copies of the states."""
+    schedule = crew.schedule
     length = min(20, schedule.steps_per_epoch - schedule.first_step % schedule.steps_per_epoch)
-    seconds = {mode: shortest_seconds(partial(advance, mode, length=length), states) for mode in ("vmap", "map")}
-    return "vmap" if seconds["vmap"] <= seconds["map"] else "map"
+
+    def seconds(members: Members) -> float:
+        states = crew.muster(members, singles)
+        return shortest_seconds(lambda states: crew.advance(members, states, length), states)
+
+    return "vmap" if seconds("vmap") <= seconds("map") else "map"

@@ -47,7 +47,8 @@ def test_the_smoke_preset_runs_to_verdicts_and_a_report(name, tmp_path):
     assert done.returncode == int(manifest["verdicts"]["FAIL"] > 0)
     lines = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
     findings = [line for line in lines if line["kind"] == "finding"]
-    assert [line["verdict"] for line in findings if line["control"]] == ["PASS"], "the control must fail its rule"
+    controls = {line["verdict"] for line in findings if line["control"]}
+    assert controls == {"PASS"}, "a control must fail its rule"
     assert {line["seed"] for line in lines if line["kind"] == "measurement"} >= set(range(5))
     report = (tmp_path / "out" / "report.html").read_text()
     for finding in findings:

@@ -56,6 +56,20 @@ def test_a_gain_from_depth_would_be_seen(small_run, monkeypatch):
     assert [finding.verdict for finding in run.findings] == ["FAIL", "FAIL", "PASS"]
 
 
+def test_two_comparisons_share_the_error_rate(small_run, monkeypatch):
+    """With 95 % each the upper limit would lie below +0.2; jointly it does not."""
+    spread = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+    difference = 0.2 - 1.02 * 2.776 * spread.std(ddof=1) / np.sqrt(5) + spread
+
+    def accuracies(run, num_hidden, epochs):
+        return (90.0 + (difference if num_hidden > 2 else 0.0) + num_hidden * 0.0 + np.zeros(5))[:, None]
+
+    monkeypatch.setattr(depth, "accuracy_curves", accuracies)
+    run = Run("digits", small_run.splits, 5, {"epochs": {"digits": 30}, "depths": (0, 1, 2, 3, 4)})
+    depth.run(run)
+    assert [finding.verdict for finding in run.findings][:2] == ["INCONCLUSIVE"] * 2
+
+
 def test_the_set_up_is_the_books():
     import jax
 

@@ -68,6 +68,10 @@ def test_in_bands():
     draws = np.random.RandomState(0).randn(50, 2) + [0.0, 10.0]
     assert rules.in_bands(draws, reference, ["a", "b"]).verdict == "PASS"
     assert rules.in_bands(draws + [0.0, 1.0], reference, ["a", "b"]).verdict == "FAIL"
+    # A mean 3.5 standard errors off, while the seeds stay inside.
+    off = np.tile(np.linspace(-1, 1, 50)[:, None], 2) + [3.5 / np.sqrt(50), 10.0]
+    assert rules.in_bands(off, reference, ["a", "b"]).verdict == "FAIL"
+    assert rules.in_bands(off - [2 / np.sqrt(50), 0.0], reference, ["a", "b"]).verdict == "PASS"
     assert "(b)" in rules.in_bands(draws + [0.0, 1.0], reference, ["a", "b"]).detail
     assert rules.in_bands(draws * 3 - [0, 20], reference, ["a", "b"]).verdict == "FAIL"
 

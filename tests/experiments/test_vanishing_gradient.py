@@ -31,9 +31,8 @@ def test_the_initializer_is_nielsens():
     assert 0.5 < np.asarray(params["Dense_1"]["bias"]).std() < 1.6
 
 
-def test_curves_are_those_of_the_numpy_network(images, monkeypatch):
-    monkeypatch.setattr(vanishing_gradient, "IMAGES", 40)
-    curves = vanishing_gradient.learning_curves(2, images, seeds=2, epochs=25)
+def test_curves_are_those_of_the_numpy_network(images):
+    curves = vanishing_gradient.learning_curves(book.network(2), images, seeds=2, epochs=25)
     for seed in range(2):
         state = book.starter(book.network(2), book.descent(40), images[0])(jax.random.key(seed))
         weights, biases = numpy_layers(state.params)
@@ -73,9 +72,14 @@ def test_the_order_claims_can_fail():
 
 def test_the_control_is_caught_when_it_vanishes():
     run = make_run()
-    vanishing_gradient.judge_control(run, np.tile([1.0, 5.0, 25.0, 125.0], (20, 1)))
-    assert run.findings[0].verdict == "FAIL"
-    assert run.findings[0].remark == "the rule should have failed here"
+    norms = np.tile([1.0, 5.0, 25.0, 125.0], (20, 1))
+    vanishing_gradient.judge_control(run, norms, np.repeat(norms[:, None], 7, axis=1))
+    assert [finding.verdict for finding in run.findings] == ["FAIL"] * 3
+    assert {finding.remark for finding in run.findings} == {"the rule should have failed here"}
+
+
+def test_the_factor_per_layer():
+    np.testing.assert_allclose(vanishing_gradient.factor_per_layer(np.array([[1.0, 5.0, 25.0, 125.0]])), [5.0])
 
 
 def test_published_curves_pass_and_flat_ones_do_not():

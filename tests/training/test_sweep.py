@@ -73,3 +73,49 @@ def test_an_unknown_mode(task):
 def test_a_batch_too_large(task):
     with pytest.raises(ValueError, match="batch_size: expected at most the number of examples, 120; got 500"):
         training.run_many(task.step, task.init, task.data, seeds=[0], epochs=1, batch_size=500)
+
+
+@pytest.mark.parametrize("mode", ["vmap", "map"])
+def test_a_convolutional_network_with_running_statistics(digits_like, same_bytes, mode):
+    from flax import linen as nn
+
+    import jaxdl
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            for _ in range(2):
+                x = nn.relu(nn.BatchNorm(use_running_average=not train)(nn.Conv(4, (3, 3), use_bias=False)(x)))
+            return nn.Dense(10)(x.reshape(x.shape[0], -1))
+
+    objective, tx = training.supervised(Net(), jaxdl.losses.softmax_cross_entropy), optax.sgd(0.1, momentum=0.9)
+    init = lambda key: training.init_state(Net(), tx, digits_like[0][:1], key=key)  # noqa: E731
+    step = training.make_train_step(objective, tx)
+    states, _ = training.run_many(step, init, digits_like, seeds=[0, 1], mode=mode, **OPTIONS)
+    for i in range(2):
+        single = training.fit(step, init(jax.random.key(i)), digits_like, **OPTIONS).state
+        if mode == "map":
+            same_bytes(training.member(states, i), single)
+        rounding = dict(rtol=1e-3, atol=1e-4)
+        ours = training.member(states, i)
+        for a, b in zip(jax.tree.leaves(ours.params), jax.tree.leaves(single.params), strict=True):
+            np.testing.assert_allclose(a, b, **rounding)
+
+
+@pytest.mark.parametrize(("faster", "chosen"), [(0, "vmap"), (1, "map")])
+def test_auto_takes_the_faster(task, monkeypatch, faster, chosen):
+    seconds = iter([1.0 + faster, 2.0 - faster])
+    monkeypatch.setattr("jaxdl.training.sweep.shortest_seconds", lambda run, states: next(seconds))
+    _, history = training.run_many(task.step, task.init, task.data, seeds=[0, 1], steps=2, batch_size=10)
+    assert history.engine == chosen
+
+
+def test_a_member_that_is_not_there(task):
+    states, _ = training.run_many(task.step, task.init, task.data, seeds=[0, 1], mode="map", steps=1, batch_size=10)
+    with pytest.raises(IndexError, match="index: expected a member from 0 to 1; got 2"):
+        training.member(states, 2)
+
+
+def test_a_number_in_place_of_seeds(task):
+    with pytest.raises(ValueError, match=r"seeds: expected at least one seed, each once; got 3\."):
+        training.run_many(task.step, task.init, task.data, seeds=3, **OPTIONS)  # type: ignore[arg-type]

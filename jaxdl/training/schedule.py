@@ -1,0 +1,76 @@
+"""What a run does: from which step to which, in which batches, evaluated when."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from jaxdl import checks
+from jaxdl.training.state import TrainState, check_state
+from jaxdl.training.step import TrainStep
+from jaxdl.tree import num_examples
+
+PyTree = Any
+
+
+class Schedule(NamedTuple):
+    """The steps of a run; checked once, by `make_schedule`."""
+
+    first_step: int
+    last_step: int
+    steps_per_epoch: int
+    num_examples: int
+    batch_size: int
+    shuffle: bool
+    evaluate_every: int
+
+    def segments(self, longest: int) -> Iterator[tuple[int, int]]:
+        """`(start, length)` of stretches of steps that stay within an epoch and are no longer than `longest`."""
+        start = self.first_step
+        while start < self.last_step:
+            end_of_epoch = (start // self.steps_per_epoch + 1) * self.steps_per_epoch
+            length = min(end_of_epoch - start, longest, self.last_step - start)
+            yield start, length
+            start += length
+
+    def evaluates_after(self, step: int) -> bool:
+        """Whether validation is due with `step` updates done: every so many epochs, and at the end."""
+        return step == self.last_step or step % (self.steps_per_epoch * self.evaluate_every) == 0
+
+
+def make_schedule(
+    step: TrainStep,
+    state: TrainState,
+    data: PyTree,
+    *,
+    epochs: int | None,
+    steps: int | None,
+    batch_size: int,
+    evaluate_every: int,
+    shuffle: bool,
+) -> Schedule:
+    """Checks the arguments of a run and works out its steps."""
+    if not isinstance(step, TrainStep):
+        raise TypeError(
+            f"step: expected what make_train_step(objective, tx) returns; got {type(step).__name__}. "
+            "A step of your own is driven by your own jax.jit or jax.lax.scan."
+        )
+    check_state(state)
+    count = num_examples(data)
+    checks.whole_number(batch_size=batch_size, minimum=1, remedy="Try 128.")
+    checks.whole_number(evaluate_every=evaluate_every, minimum=1, remedy="Use 1 for every epoch.")
+    if batch_size > count:
+        raise ValueError(
+            f"batch_size: expected at most the number of examples, {count}; got {batch_size}. Use a smaller batch."
+        )
+    if (epochs is None) == (steps is None):
+        raise ValueError(f"epochs, steps: expected exactly one of them; got epochs={epochs}, steps={steps}. Drop one.")
+    name, total = ("epochs", epochs) if steps is None else ("steps", steps)
+    checks.whole_number(**{name: total}, minimum=0, remedy="It counts what shall be done in total.")
+    steps_per_epoch = count // batch_size
+    last_step = int(total) * (steps_per_epoch if steps is None else 1)  # pyright: ignore[reportArgumentType]
+    first_step = int(state.step)
+    if last_step < first_step:
+        raise ValueError(
+            f"{name}: expected a total of at least the {first_step} steps this state has done; got {last_step} steps. "
+            "The total counts steps done before."
+        )
+    return Schedule(first_step, last_step, steps_per_epoch, count, batch_size, shuffle, evaluate_every)
