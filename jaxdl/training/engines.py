@@ -9,6 +9,7 @@ run's key and the step counter alone, so a run can be cut anywhere and go on.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -16,10 +17,9 @@ import jax.numpy as jnp
 
 from jaxdl.training.convolutions import canonical_convolutions
 from jaxdl.training.state import TrainState, epoch_order
-from jaxdl.training.step import Metrics
+from jaxdl.training.step import Metrics, TrainStep
 
 PyTree = Any
-Step = Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]
 Engine = Literal["loop", "chunk", "epoch"]
 ENGINES: tuple[Engine, ...] = ("loop", "chunk", "epoch")
 
@@ -42,7 +42,7 @@ def batch_of_step(
 
 
 def one_step(
-    state: TrainState, data: PyTree, order: jax.Array, *, step: Step, batch_size: int, steps_per_epoch: int
+    state: TrainState, data: PyTree, order: jax.Array, *, step: TrainStep, batch_size: int, steps_per_epoch: int
 ) -> tuple[TrainState, Metrics]:
     """The step of `state.step` on its batch of the epoch's order."""
     batch = batch_of_step(state, data, order, batch_size=batch_size, steps_per_epoch=steps_per_epoch)
@@ -67,12 +67,17 @@ def many_steps(
     data: PyTree,
     order: jax.Array,
     *,
-    step: Step,
+    step: TrainStep,
     batch_size: int,
     steps_per_epoch: int,
     length: int,
 ) -> tuple[TrainState, Metrics]:
     """`length` steps within one epoch; the metrics gain a leading axis of that length."""
+
+    if step.measure is not None and step.measure_every > 1:
+        return many_measured_steps(
+            state, data, order, step=step, batch_size=batch_size, steps_per_epoch=steps_per_epoch, length=length
+        )
 
     def body(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
         return one_step(state, data, order, step=step, batch_size=batch_size, steps_per_epoch=steps_per_epoch)
@@ -80,11 +85,59 @@ def many_steps(
     return jax.lax.scan(body, state, None, length=length)
 
 
+def measure_step(
+    state: TrainState, data: PyTree, order: jax.Array, *, step: TrainStep, batch_size: int, steps_per_epoch: int
+) -> PyTree:
+    """What the step's measure says of the state and the batch it is about to see."""
+    batch = batch_of_step(state, data, order, batch_size=batch_size, steps_per_epoch=steps_per_epoch)
+    return canonical_convolutions(step.measured)(state, batch)
+
+
+def many_measured_steps(
+    state: TrainState, data: PyTree, order: jax.Array, *, length: int, step: TrainStep, **batches: int
+) -> tuple[TrainState, Metrics]:
+    """`many_steps` with a measurement before every K-th one; row i of `measure` is the i-th measurement.
+
+    Blocks of K steps without a measure follow a measurement each: no step has a branch in it (which would cost every
+    step a copy of the parameters), and training is the same program as without a measure. Where the first step is no
+    multiple of K, one row fewer is filled.
+    """
+    every = step.measure_every
+    plain = partial(one_step, data=data, order=order, step=step.unmeasured, **batches)
+    measure = partial(measure_step, data=data, order=order, step=step, **batches)
+    first = jnp.minimum(-state.step % every, length)
+
+    def rows(fn: Callable[[TrainState], PyTree], count: int) -> PyTree:
+        return jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), jax.eval_shape(fn, state))
+
+    def put(row: jax.Array, table: PyTree, values: PyTree) -> PyTree:
+        return jax.tree.map(lambda column, value: column.at[row].set(value), table, values)
+
+    def steps(begin: jax.Array | int, end: jax.Array, state: TrainState, table: PyTree) -> tuple[TrainState, PyTree]:
+        def body(row: jax.Array, carry: tuple[TrainState, PyTree]) -> tuple[TrainState, PyTree]:
+            state, metrics = plain(carry[0])
+            return state, put(row, carry[1], metrics)
+
+        return jax.lax.fori_loop(begin, end, body, (state, table))
+
+    def block(i: jax.Array, carry: tuple[TrainState, PyTree, PyTree]) -> tuple[TrainState, PyTree, PyTree]:
+        state, table, measures = carry
+        measures = put(i, measures, measure(state))
+        begin = first + i * every
+        return (*steps(begin, jnp.minimum(begin + every, length), state, table), measures)
+
+    table, measures = rows(lambda s: plain(s)[1], length), rows(measure, -(-length // every))
+    state, table = steps(0, first, state, table)
+    num_blocks = (length - first + every - 1) // every
+    state, table, measures = jax.lax.fori_loop(0, num_blocks, block, (state, table, measures))
+    return state, {**table, "measure": measures}
+
+
 def whole_epoch(
     state: TrainState,
     data: PyTree,
     *,
-    step: Step,
+    step: TrainStep,
     batch_size: int,
     steps_per_epoch: int,
     length: int,

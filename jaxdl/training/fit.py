@@ -15,7 +15,7 @@ from jaxdl import checks
 from jaxdl.training import programs
 from jaxdl.training.engines import ENGINES, Engine
 from jaxdl.training.evaluation import evaluated
-from jaxdl.training.history import History, Recorder
+from jaxdl.training.history import History, LoopMetrics, Recorder
 from jaxdl.training.replay import not_finite
 from jaxdl.training.schedule import Schedule, make_schedule
 from jaxdl.training.state import TrainState
@@ -115,7 +115,7 @@ class Driver:
         self._one = jnp.ones((), jnp.int32)
 
     def advance(self, engine: Engine, state: TrainState, start: int, length: int) -> tuple[TrainState, Any]:
-        """`length` steps from step `start`; the metrics are stacked, or a list with an entry a step."""
+        """`length` steps from step `start`; the metrics are stacked, or those of each step of the loop."""
         if engine == "epoch":
             return epoch_segment(self.watch, state, self.data, self.schedule, self.step, length)
         order = self._order_of_epoch(state, start)
@@ -123,12 +123,23 @@ class Driver:
             static = tuple((self._batches | dict(length=length)).items())
             call = self.watch.compiled(programs.chunk_program, state, self.data, order, static=static)
             return call(state, self.data, order)
-        static = tuple(self._batches.items())
+        return self._loop(state, order, start, length)
+
+    def _loop(self, state: TrainState, order: jax.Array, start: int, length: int) -> tuple[TrainState, LoopMetrics]:
+        every = self.step.measure_every
+        apart = self.step.measure is not None and every > 1
+        step = self.step.unmeasured if apart else self.step
+        static = tuple((self._batches | dict(step=step)).items())
         call = self.watch.compiled(programs.step_program, state, self.data, order, self._one, static=static)
-        records = []
-        for _ in range(length):
+        if apart:
+            with_measure = tuple(self._batches.items())
+            measure = self.watch.compiled(programs.measure_program, state, self.data, order, static=with_measure)
+        records = LoopMetrics([], [])
+        for i in range(start, start + length):
+            if apart and i % every == 0:
+                records.measures.append(measure(state, self.data, order))  # pyright: ignore[reportPossiblyUnboundVariable]
             state, metrics = call(state, self.data, order, self._one)
-            records.append(metrics)
+            records.steps.append(metrics)
         return state, records
 
     def _order_of_epoch(self, state: TrainState, start: int) -> jax.Array:

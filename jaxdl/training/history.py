@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -36,6 +36,13 @@ class History:
     run_seconds: float
 
 
+class LoopMetrics(NamedTuple):
+    """Metrics of consecutive single steps, still on the device, and the measurements taken among them."""
+
+    steps: list[PyTree]
+    measures: list[PyTree]
+
+
 class Recorder:
     """Gathers the metrics of consecutive segments of a run, fetching each only when the next is under way."""
 
@@ -67,14 +74,15 @@ class Recorder:
         if self._pending is None:
             return None
         pending, self._pending = self._pending, None
-        metrics = _stacked(pending) if isinstance(pending, list) else jax.tree.map(np.asarray, pending)
+        metrics = _stacked(pending) if isinstance(pending, LoopMetrics) else jax.tree.map(np.asarray, pending)
         length = metrics["loss"].shape[self._time_axis]
         steps = np.arange(self._next_step, self._next_step + length)
         self._next_step += length
         if "measure" in metrics:
-            chosen = np.flatnonzero(steps % self._measure_every == 0)
+            count = int(np.sum(steps % self._measure_every == 0))
+            rows = np.arange(count)  # there may be a row more than there are measurements
             measures = metrics.pop("measure")
-            self._measures.append(jax.tree.map(lambda leaf: np.take(leaf, chosen, axis=self._time_axis), measures))
+            self._measures.append(jax.tree.map(lambda leaf: np.take(leaf, rows, axis=self._time_axis), measures))
         metrics = jax.tree.map(lambda leaf: leaf.astype(np.promote_types(leaf.dtype, np.float32)), metrics)
         self._segments.append(metrics)
         losses = np.moveaxis(metrics["loss"], self._time_axis, 0).reshape(length, -1)
@@ -102,8 +110,11 @@ class Recorder:
         )
 
 
-def _stacked(records: list[PyTree]) -> PyTree:
-    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *records)
+def _stacked(records: LoopMetrics) -> PyTree:
+    def rows(trees: list[PyTree]) -> PyTree:
+        return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *trees)
+
+    return rows(records.steps) | ({"measure": rows(records.measures)} if records.measures else {})
 
 
 def _concatenated(segments: list[PyTree], axis: int) -> PyTree:

@@ -48,6 +48,12 @@ def step_program(
     return engines.one_looped_step(state, data, order, count, **dict(static))
 
 
+@partial(jax.jit, static_argnames=("static",))
+def measure_program(state: TrainState, data: PyTree, order: jax.Array, *, static: tuple[tuple[str, Any], ...]) -> Any:
+    """`engines.measure_step`, compiled."""
+    return engines.measure_step(state, data, order, **dict(static))
+
+
 @partial(jax.jit, static_argnames=("num_examples", "steps_per_epoch", "shuffle"))
 def order_program(state: TrainState, *, num_examples: int, steps_per_epoch: int, shuffle: bool) -> jax.Array:
     """`engines.order_of_epoch`, compiled."""

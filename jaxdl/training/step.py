@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -57,7 +58,7 @@ class TrainStep:
         if self.measure is not None and self.measure_every == 1:
             metrics["measure"] = self.measure(moment)
         elif self.measure is not None:
-            metrics["measure"] = self._measured_sometimes(self.measure, state, batch)
+            metrics["measure"] = self._measured_sometimes(state, batch)
         return (
             replace(
                 state,
@@ -68,6 +69,16 @@ class TrainStep:
             ),
             metrics,
         )
+
+    @cached_property
+    def unmeasured(self) -> "TrainStep":
+        """The same step without its measure."""
+        return self if self.measure is None else replace(self, measure=None)
+
+    def measured(self, state: TrainState, batch: PyTree) -> PyTree:
+        """What the measure says of a state about to see a batch."""
+        assert self.measure is not None
+        return self.measure(self._moment(state, batch)[-1])
 
     def _moment(self, state: TrainState, batch: PyTree) -> tuple[Metrics, PyTree, PyTree, Moment]:
         """Metrics, the new model state and optimizer state, and what a measure sees."""
@@ -88,12 +99,10 @@ class TrainStep:
         moment = Moment(self.objective, state.params, state.model_state, batch, key, grads, updates)
         return metrics, model_state, opt_state, moment
 
-    def _measured_sometimes(self, measure: Measure, state: TrainState, batch: PyTree) -> PyTree:
+    def _measured_sometimes(self, state: TrainState, batch: PyTree) -> PyTree:
         # The branch takes gradient and update anew: handed in, they would have to be kept at every step, which costs
-        # more than taking them twice at some. Zeros stand where nothing was measured, and `History` drops them.
-        def measured() -> PyTree:
-            return measure(self._moment(state, batch)[-1])
-
+        # more than taking them twice at some. `fit` needs no branch, see engines.many_measured_steps.
+        measured = partial(self.measured, state, batch)
         shapes = jax.eval_shape(measured)
         nothing = lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)  # noqa: E731
         return jax.lax.cond(state.step % self.measure_every == 0, measured, nothing)
@@ -129,7 +138,8 @@ def make_train_step(
       regularizer: `penalty(params) -> scalar`, added to the mean loss; reported as metric `penalty`.
       measure: any pure `measure(moment) -> pytree of arrays`, see `Moment`; reported as metric `measure`.
         `jaxdl.diagnostics.measure_gradient_flow` is one.
-      measure_every: measure at the steps 0, K, 2K, ...; zeros are reported between them.
+      measure_every: measure at the steps 0, K, 2K, ...; the step reports zeros between them, `fit` only what was
+        measured.
 
     Returns:
       The step. Metrics are scalars: `loss`, the objective's metrics, `penalty`, and `measure`'s pytree.

@@ -111,6 +111,24 @@ def test_measurements_ride_along(digits_like, engine):
     assert history.measures.layers == ("Dense_0", "Dense_1", "Dense_2")
 
 
+@pytest.mark.parametrize("every", [1, 3, 5, 100])
+def test_measuring_changes_no_byte_and_no_engine(digits_like, same_bytes, every):
+    plain = make_task(digits_like)
+    reference = training.fit(plain.step, plain.state, plain.data, steps=31, batch_size=10)
+    measured = make_task(digits_like, measure=measure_gradient_flow, measure_every=every)
+    flows = []
+    for engine in ENGINES:
+        result = training.fit(
+            measured.step, plain.state, plain.data, steps=31, batch_size=10, engine=engine, chunk_size=7
+        )
+        same_bytes(result.state, reference.state)
+        np.testing.assert_array_equal(result.history.train["loss"], reference.history.train["loss"])
+        np.testing.assert_array_equal(result.history.measure_steps, np.arange(0, 31, every))
+        flows.append(result.history.measures.error_signal)
+        assert flows[-1].shape == (len(range(0, 31, every)), 3)
+        np.testing.assert_allclose(flows[-1], flows[0], rtol=1e-5)
+
+
 def test_measurements_of_a_resumed_run_keep_their_steps(digits_like):
     task = make_task(digits_like, measure=measure_gradient_flow, measure_every=5)
     first = training.fit(task.step, task.state, task.data, steps=7, batch_size=10)
