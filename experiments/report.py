@@ -26,18 +26,17 @@ def table(run: Run, width: int = 78) -> str:
     """The findings as text, one block each."""
     blocks = []
     for finding in run.findings:
-        published = f", published {finding.published}" if finding.published else ""
-        lines = [
-            *textwrap.wrap(f"{finding.verdict:<12} {finding.claim}", width, subsequent_indent=" " * 13),
-            *textwrap.wrap(
-                f"measured {finding.result.measured} {interval(finding)}{published}; {finding.result.detail}"
-                + (f"; {finding.remark}" if finding.remark else ""),
-                width,
-                initial_indent=" " * 13,
-                subsequent_indent=" " * 13,
-            ),
+        parts = [
+            f"measured {finding.result.measured} {interval(finding)}"
+            + (f", published {finding.published}" if finding.published else ""),
+            finding.result.detail,
+            finding.remark,
+            "" if finding.verdict == "PASS" else f"rule: {finding.rule}",
         ]
-        blocks.append("\n".join(lines))
+        indent = " " * 13
+        claim = textwrap.wrap(f"{finding.verdict:<12} {finding.claim}", width, subsequent_indent=indent)
+        rest = textwrap.wrap("; ".join(filter(None, parts)), width, initial_indent=indent, subsequent_indent=indent)
+        blocks.append("\n".join([*claim, *rest]))
     return "\n".join(blocks)
 
 

@@ -190,7 +190,7 @@ def judge_chain(run: Run) -> None:
     """One neuron a layer: dC/db1 is the product the lectures print, against automatic differentiation."""
     worst = float(np.max([chain_error(seed) for seed in range(100)]))  # np.max lets a NaN through, max may not
     run.find(
-        "one neuron per layer: dC/db1 = s'(z1) w2 s'(z2) w3 s'(z3) w4 s'(z4) dC/da4",
+        "one neuron per layer, error of the formula dC/db1 = s'(z1) w2 s'(z2) w3 s'(z3) w4 s'(z4) dC/da4",
         "largest relative error over 100 random nets at most 1e-5",
         rules.exact(worst, 0.0, 1e-5),
     )
@@ -235,7 +235,7 @@ def judge_control(run: Run, norms: np.ndarray, curves: np.ndarray) -> None:
     }
     for claim, (rule, result) in rules_that_must_fail.items():
         run.find(
-            f"negative control, ReLU + He, {norms.shape[1]} hidden layers, {claim}",
+            f"negative control, the rule must fail: ReLU + He, {norms.shape[1]} hidden layers, {claim}",
             f"must fail: {rule}",
             result,
             control=True,

@@ -42,8 +42,9 @@ def as_model(thing: Any) -> Model:
       thing: one of
 
         * a `Model` (returned unchanged);
-        * a `flax.linen.Module`. Where its `__call__` names `train`, `training`, `is_training`, `deterministic`
-          or `use_running_average`, the mode is passed by that name; the stream `dropout` is fed from `key`;
+        * a `flax.linen.Module`. Where its `__call__` names `train`, `is_train`, `training`, `is_training`,
+          `deterministic` or `use_running_average`, the mode is passed by that name; the stream `dropout` is fed
+          from `key`;
         * a factory of `flax.nnx` modules, `factory(rngs: nnx.Rngs) -> nnx.Module`, often the class itself;
         * a pair `(init, apply)` of plain functions, `init(key, x) -> params` and `apply(params, x) -> outputs`;
           `apply` is also given `train` and `key` where its signature names them.
@@ -57,6 +58,8 @@ def as_model(thing: Any) -> Model:
         return _from_linen(thing)
     if isinstance(thing, tuple) and len(thing) == 2 and all(callable(part) for part in thing):
         return _from_functions(*thing)
+    if isinstance(thing, type) and issubclass(thing, nn.Module):
+        raise TypeError(f"model: expected an instance of a flax.linen module; got the class {thing.__name__}. Call it.")
     if callable(thing) and not isinstance(thing, nnx.Module):
         return _from_nnx(thing)
     raise TypeError(
@@ -69,6 +72,7 @@ def as_model(thing: Any) -> Model:
 _SCRATCH = ("intermediates", "perturbations")  # what modules sow for an onlooker; never part of the state
 _MODE_NAMES = {
     "train": True,
+    "is_train": True,
     "training": True,
     "is_training": True,
     "deterministic": False,

@@ -91,7 +91,9 @@ def test_differentiates_and_compiles(kind):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), eager, compiled)
 
 
-@pytest.mark.parametrize("name", ["train", "training", "is_training", "deterministic", "use_running_average", None])
+@pytest.mark.parametrize(
+    "name", ["train", "is_train", "training", "is_training", "deterministic", "use_running_average", None]
+)
 def test_the_mode_goes_by_the_name_the_module_uses(name):
     inverse = name in ("deterministic", "use_running_average")
     source = (
@@ -161,3 +163,8 @@ def test_every_random_layer_of_an_nnx_model_has_a_stream_of_its_own():
     ones = jnp.ones(64)
     (a, b), _ = model.apply(model.init(KEY, ones), ones, train=True, key=KEY)
     assert not np.array_equal(a, b)
+
+
+def test_a_linen_class_in_place_of_an_instance():
+    with pytest.raises(TypeError, match=r"model: expected an instance of a flax\.linen module; got the class Linen"):
+        jaxdl.as_model(Linen)

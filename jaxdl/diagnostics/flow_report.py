@@ -36,8 +36,7 @@ def verdict(flow: "GradientFlow") -> str:
     It follows the error signal along the matrices in forward order. A normalization (and the softmax of attention)
     cancels every shift of the outputs before it, so that a bias there has no gradient however well the layer learns;
     in a network with one, the sentence follows the weight gradient instead, with wider bounds per layer. The output
-    layer, whose signal is the residual itself, is left out where at least two others remain, unless the drop before
-    it is a hundredfold.
+    layer, whose signal is the residual itself, is left out unless the drop before it is a hundredfold.
     """
     _single(flow)
     signal = np.asarray(flow.error_signal, np.float64)
@@ -50,14 +49,14 @@ def verdict(flow: "GradientFlow") -> str:
     normalized = np.any(~matrix & np.isfinite(weight)) or np.any(matrix & (signal < CANCELLED * weight))
     what, values = ("weight gradient", weight) if normalized else ("gradient", signal)
     chain = np.flatnonzero(matrix & np.isfinite(values))
-    if len(chain) < 2:
-        return f"only {len(chain)} layer with a gradient of its own: nothing to compare"
     silent = [i for i in chain if values[i] == 0]
     if silent:
         share = f"{len(silent)} of {len(chain)} layers get none"
         return f"no gradient at all arrives at {flow.layers[silent[-1]]} ({share}): blocked, cut off or dead"
-    if len(chain) > 2 and 1 / GROWS_IN_TOTAL < values[chain[-2]] / values[chain[-1]] < 1 / SHRINKS_IN_TOTAL:
+    if len(chain) > 1 and 1 / GROWS_IN_TOTAL < values[chain[-2]] / values[chain[-1]] < 1 / SHRINKS_IN_TOTAL:
         chain = chain[:-1]
+    if len(chain) < 2:
+        return f"only {len(chain)} layer before the output has a gradient of its own: nothing to compare"
     # A weight gradient also grows with the layer's inputs, so only larger factors say something of the gradient.
     slack = 2 if normalized else 1
     return _sentence(what, [flow.layers[i] for i in chain], values[chain], slack)
@@ -94,6 +93,7 @@ def plot(flow: "GradientFlow", path: Any = None, *, steps: Any = None, title: st
       ValueError: arrays of more than two axes.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     signal = np.asarray(flow.error_signal, np.float64)
     if signal.ndim > 2:
@@ -114,9 +114,10 @@ def plot(flow: "GradientFlow", path: Any = None, *, steps: Any = None, title: st
         for i, name in enumerate(flow.layers):
             axes.plot(times, signal[:, i], label=name)
         axes.set_xlabel("measurement" if steps is None else "updates done")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if np.any(signal[np.isfinite(signal)] > 0):
         axes.set_yscale("log")
-    axes.set_ylabel("norm")
+    axes.set_ylabel("norm" if signal.ndim == 1 else "norm of the error signal")
     axes.grid(alpha=0.3)
     axes.legend()
     if title:

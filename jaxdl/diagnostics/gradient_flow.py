@@ -90,7 +90,7 @@ def gradient_flow(
     Args:
       objective: an objective such as `jaxdl.training.supervised(model, loss)`, or a plain
         `losses_fn(params, batch) -> (batch,)`.
-      params: pytree of parameters.
+      params: pytree of parameters, or a `TrainState`, which brings its `model_state` along.
       batch: what the objective takes, such as `(x, y)`; the leading axis is the examples'.
       model_state: the model's other collections, such as running statistics.
       key: for random layers such as dropout; `jax.random.key(0)` by default.
@@ -111,6 +111,9 @@ def gradient_flow(
       (1,)
     """
     checks.objective(objective)
+    if hasattr(params, "params") and hasattr(params, "model_state"):
+        state, params = params, params.params
+        model_state = state.model_state if model_state is None else model_state
     if tx is not None:
         checks.optimizer(tx)
         opt_state = tx.init(params) if opt_state is None else opt_state

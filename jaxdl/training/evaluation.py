@@ -9,6 +9,7 @@ from jaxdl import checks
 from jaxdl.training.objective import Objective
 from jaxdl.training.programs import evaluation_program
 from jaxdl.training.state import TrainState, check_state
+from jaxdl.training.step import TrainStep
 from jaxdl.tree import num_examples
 
 PyTree = Any
@@ -32,6 +33,8 @@ def evaluate(objective: Objective, state: TrainState, data: PyTree, *, batch_siz
     Raises:
       ValueError: empty data, leaves of different lengths, or `batch_size` below 1.
     """
+    if isinstance(objective, TrainStep):
+        raise TypeError("objective: expected an objective; got a TrainStep. Pass step.objective.")
     checks.objective(objective)
     check_state(state)
     return {name: float(value) for name, value in evaluated(objective, state, data, batch_size=batch_size).items()}

@@ -82,6 +82,11 @@ def supervised(model: Any, loss: PerExample, *, metrics: Mapping[str, PerExample
       ValueError: a metric has a name that is taken; on the first call, a batch that is no pair, or values that are
         not one per example.
     """
+    if metrics is not None and not isinstance(metrics, Mapping):
+        raise TypeError(
+            f"metrics: expected a mapping of names to functions; got {type(metrics).__name__}. "
+            "Pass for example {'accuracy': jaxdl.losses.correct}."
+        )
     metrics = dict(metrics or {})
     for name, fn in {"loss": loss, **{f"metrics[{name!r}]": fn for name, fn in metrics.items()}}.items():
         if not callable(fn):

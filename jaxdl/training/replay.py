@@ -33,7 +33,8 @@ def not_finite(
     batch = engines.batch_of_step(state, data, order, **batches)
     return FloatingPointError(
         f"loss: expected finite numbers; it is not finite at step {failed_step} (counted from 0). "
-        f"{_where_it_began(step, state, batch)} Use a smaller learning rate, clip the gradient, or check the data."
+        f"{_where_it_began(step, state, batch)} Use a smaller learning rate, clip the gradient, or check the data: "
+        "a label that is no class gives NaN as well."
     )
 
 

@@ -56,6 +56,11 @@ def run_many(
     """
     if isinstance(seeds, (int, np.integer)) or not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds: expected at least one seed, each once; got {seeds}. Pass for example range(5).")
+    if not callable(init):
+        raise TypeError(
+            f"init: expected a function key -> TrainState; got {type(init).__name__}. "
+            "Pass for example lambda key: init_state(model, tx, x[:1], key=key)."
+        )
     if mode not in ("auto", "vmap", "map"):
         raise ValueError(f"mode: expected auto, vmap or map; got {mode!r}. Use 'auto' to have it measured.")
     singles = [init(jax.random.key(seed)) for seed in seeds]

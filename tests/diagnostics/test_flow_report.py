@@ -18,8 +18,9 @@ def flow(signal, weight=None, *, matrix=None, layers=None):
         ([8.0, 4.0, 1.0, 0.5], ["grows x2.8 per layer over 3 layers", "exploding", "x4 from layer_2 back to layer_1"]),
         ([1.0, 1.2, 0.9, 5.0], ["changes x1.1 per layer over 3 layers", "healthy"]),
         ([0.1, np.inf, 0.3, 1.0], ["gradient is not finite in 1 of 4 layers, the first of them layer_1"]),
-        ([1.0], ["only 1 layer with a gradient of its own: nothing to compare"]),
-        ([0.1, 1.0], ["shrinks x0.1 per layer over 2 layers", "vanishing"]),
+        ([1.0], ["only 1 layer before the output has a gradient of its own: nothing to compare"]),
+        ([0.1, 1.0], ["only 1 layer before the output has a gradient of its own: nothing to compare"]),
+        ([0.001, 1.0], ["shrinks x0.001 per layer over 2 layers", "vanishing"]),
     ],
 )
 def test_verdict(signal, words):
@@ -60,6 +61,11 @@ def test_a_normalized_network_is_judged_by_its_weight_gradients(signal):
 
 def test_a_shift_that_is_cancelled_without_a_normalization_layer_in_sight():
     assert "weight gradient" in flow([1e-8, 1e-8, 1.0], [0.3, 0.2, 1.0]).verdict()
+
+
+def test_one_hidden_layer_before_a_normalization_is_not_compared_with_the_output():
+    sentence = flow([1e-8, 0.5, 1.0], [0.1, 0.1, 1.0], matrix=(True, False, True)).verdict()
+    assert "nothing to compare" in sentence
 
 
 @pytest.mark.parametrize(

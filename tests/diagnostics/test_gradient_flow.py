@@ -437,3 +437,13 @@ def test_more_errors():
     unhashable = type("Losses", (), {"__call__": lambda self, p, x: x.sum(-1), "__eq__": lambda a, b: True})
     with pytest.raises(TypeError, match="objective: expected something hashable"):
         gradient_flow(unhashable(), params, X)
+
+
+def test_a_state_brings_its_running_statistics_along():
+    model = Normalized(nn.BatchNorm)
+    objective, tx = training.supervised(model, jaxdl.losses.softmax_cross_entropy), optax.sgd(0.1)
+    state = training.init_state(model, tx, X, key=jax.random.key(0))
+    whole = gradient_flow(objective, state, (X, Y), tx=tx)
+    parts = gradient_flow(objective, state.params, (X, Y), model_state=state.model_state, tx=tx)
+    np.testing.assert_array_equal(whole.weight_gradient, parts.weight_gradient)
+    np.testing.assert_array_equal(whole.update_to_weight, parts.update_to_weight)

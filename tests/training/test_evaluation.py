@@ -67,3 +67,8 @@ def test_sums_are_not_taken_in_half_precision(task):
 
     data = np.full(3000, 33.0, np.float16)
     assert training.evaluate(objective, task.state, data, batch_size=3000) == {"loss": 33.0}
+
+
+def test_a_step_in_place_of_its_objective(task):
+    with pytest.raises(TypeError, match="objective: expected an objective; got a TrainStep"):
+        training.evaluate(task.step, task.state, task.data)  # type: ignore[arg-type]

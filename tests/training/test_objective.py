@@ -55,3 +55,9 @@ def test_what_is_no_function():
 def test_a_metric_called_loss():
     with pytest.raises(ValueError, match=r"metrics: expected names other than loss, .* got \['loss'\]"):
         training.supervised(MODEL, jaxdl.losses.hinge, metrics={"loss": jaxdl.losses.correct})
+
+
+@pytest.mark.parametrize("metrics", [["accuracy"], jaxdl.losses.correct])
+def test_metrics_that_are_no_mapping(metrics):
+    with pytest.raises(TypeError, match=r"metrics: expected a mapping of names to functions; got (list|function)"):
+        training.supervised(MODEL, jaxdl.losses.hinge, metrics=metrics)

@@ -119,3 +119,8 @@ def test_a_member_that_is_not_there(task):
 def test_a_number_in_place_of_seeds(task):
     with pytest.raises(ValueError, match=r"seeds: expected at least one seed, each once; got 3\."):
         training.run_many(task.step, task.init, task.data, seeds=3, **OPTIONS)  # type: ignore[arg-type]
+
+
+def test_a_state_in_place_of_its_init(task):
+    with pytest.raises(TypeError, match="init: expected a function key -> TrainState; got TrainState"):
+        training.run_many(task.step, task.state, task.data, seeds=[0], **OPTIONS)  # type: ignore[arg-type]
