@@ -73,7 +73,6 @@ def many_steps(
     length: int,
 ) -> tuple[TrainState, Metrics]:
     """`length` steps within one epoch; the metrics gain a leading axis of that length."""
-
     if step.measure is not None and step.measure_every > 1:
         return many_measured_steps(
             state, data, order, step=step, batch_size=batch_size, steps_per_epoch=steps_per_epoch, length=length

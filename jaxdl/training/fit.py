@@ -77,8 +77,8 @@ def fit(
       FloatingPointError: a loss that is not finite; it names the step and the layer where that began.
     """
     schedule = make_schedule(
-        step, state, data, epochs=epochs, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every,
-        shuffle=shuffle,
+        step, state, data, validation, epochs=epochs, steps=steps, batch_size=batch_size,
+        evaluate_every=evaluate_every, shuffle=shuffle,
     )  # fmt: skip
     if engine not in (*ENGINES, "auto"):
         raise ValueError(f"engine: expected one of {', '.join(ENGINES)} or auto; got {engine!r}. Use 'epoch'.")
@@ -214,8 +214,7 @@ def timed_evaluation(
     watch: programs.Stopwatch, step: TrainStep, state: TrainState, validation: PyTree, *, side_by_side: bool = False
 ) -> dict[str, np.ndarray]:
     """Validation metrics of a state or of stacked members, with the compilation on the watch."""
-    count = num_examples(validation, argument="validation")
-    options: dict[str, Any] = dict(batch_size=min(1000, count), side_by_side=side_by_side)
+    options: dict[str, Any] = dict(batch_size=min(1000, num_examples(validation)), side_by_side=side_by_side)
     watch.compiled(programs.evaluation_program, state, validation, objective=step.objective, **options)
     return evaluated(step.objective, state, validation, **options)
 

@@ -26,7 +26,8 @@ def not_finite(
         shuffle=schedule.shuffle,
     )
     batches: dict[str, Any] = dict(batch_size=schedule.batch_size, steps_per_epoch=schedule.steps_per_epoch)
-    advance = jax.jit(lambda state, count: engines.one_looped_step(state, data, order, count, step=step, **batches)[0])
+    batches_and_step = batches | dict(step=step.unmeasured)
+    advance = jax.jit(lambda state, count: engines.one_looped_step(state, data, order, count, **batches_and_step)[0])
     state = start
     while int(state.step) < failed_step:
         state = advance(state, jnp.ones((), jnp.int32))

@@ -40,6 +40,7 @@ def make_schedule(
     step: TrainStep,
     state: TrainState,
     data: PyTree,
+    validation: PyTree,
     *,
     epochs: int | None,
     steps: int | None,
@@ -55,6 +56,8 @@ def make_schedule(
         )
     check_state(state)
     count = num_examples(data)
+    if validation is not None:
+        num_examples(validation, argument="validation")  # now, not after an epoch of training
     checks.whole_number(batch_size=batch_size, minimum=1, remedy="Try 128.")
     checks.whole_number(evaluate_every=evaluate_every, minimum=1, remedy="Use 1 for every epoch.")
     if batch_size > count:

@@ -54,7 +54,8 @@ def run_many(
     Raises:
       ValueError: no seed, a seed twice, an unknown mode, or what `fit` refuses.
     """
-    if isinstance(seeds, (int, np.integer)) or not seeds or len(set(seeds)) != len(seeds):
+    listed = [] if isinstance(seeds, (int, np.integer)) else list(seeds)
+    if not listed or len(set(listed)) != len(listed):
         raise ValueError(f"seeds: expected at least one seed, each once; got {seeds}. Pass for example range(5).")
     if not callable(init):
         raise TypeError(
@@ -63,10 +64,10 @@ def run_many(
         )
     if mode not in ("auto", "vmap", "map"):
         raise ValueError(f"mode: expected auto, vmap or map; got {mode!r}. Use 'auto' to have it measured.")
-    singles = [init(jax.random.key(seed)) for seed in seeds]
+    singles = [init(jax.random.key(seed)) for seed in listed]
     schedule = make_schedule(
-        step, singles[0], data, epochs=epochs, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every,
-        shuffle=shuffle,
+        step, singles[0], data, validation, epochs=epochs, steps=steps, batch_size=batch_size,
+        evaluate_every=evaluate_every, shuffle=shuffle,
     )  # fmt: skip
     data = jax.device_put(data)
     validation = None if validation is None else jax.device_put(validation)
@@ -81,7 +82,6 @@ def run_many(
             if validation is not None and schedule.evaluates_after(start + length):
                 recorder.add_evaluation(start + length, crew.evaluate(members, states, validation))
             bar.update(length)
-    recorder.fetch()
     history = finished(recorder, schedule, members, crew.watch, states)
     return FitResult(states if members == "vmap" else _stacked(states), history)
 
@@ -95,8 +95,7 @@ def member(states: TrainState, index: int) -> TrainState:
     count = states.key.shape[0]
     if not -count <= index < count:
         raise IndexError(f"index: expected a member from 0 to {count - 1}; got {index}. Count from 0.")
-    own = TrainState(states.step, *(jax.tree.map(lambda leaf: leaf[index], part) for part in _per_member(states)))
-    return own
+    return TrainState(states.step, *(jax.tree.map(lambda leaf: leaf[index], part) for part in _per_member(states)))
 
 
 class Crew:

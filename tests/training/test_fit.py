@@ -192,8 +192,9 @@ def test_sizes_that_make_no_run(task, options, message):
         training.fit(task.step, task.state, task.data, **options)
 
 
-def test_validation_of_unequal_lengths(task):
+def test_validation_of_unequal_lengths_is_noticed_before_any_training(task, monkeypatch):
     x, y = task.data
+    monkeypatch.setattr(sys.modules["jaxdl.training.fit"], "epoch_segment", None)
     with pytest.raises(ValueError, match="validation: expected arrays that share one leading example axis"):
         training.fit(task.step, task.state, task.data, epochs=1, batch_size=10, validation=(x, y[:-1]))
 

@@ -124,3 +124,10 @@ def test_a_number_in_place_of_seeds(task):
 def test_a_state_in_place_of_its_init(task):
     with pytest.raises(TypeError, match="init: expected a function key -> TrainState; got TrainState"):
         training.run_many(task.step, task.state, task.data, seeds=[0], **OPTIONS)  # type: ignore[arg-type]
+
+
+def test_seeds_in_an_array(task):
+    _, history = training.run_many(
+        task.step, task.init, task.data, seeds=np.arange(2), mode="vmap", steps=1, batch_size=10
+    )
+    assert history.train["loss"].shape == (2, 1)
