@@ -13,7 +13,7 @@ import optax
 from jaxdl import checks
 from jaxdl.diagnostics import flow_report
 from jaxdl.diagnostics.layers import Layer, Structure, find_structure, flat_inputs
-from jaxdl.diagnostics.virtual_bias import Shift, evaluate_shifted, shift_shape
+from jaxdl.jaxprs import Edit, Use, evaluate_edited, vector_shape
 from jaxdl.losses import batch_mean
 from jaxdl.tree import joint_norm, leaf_norms, leaf_paths, norm
 
@@ -199,15 +199,26 @@ def _assembled(
 
 
 def _shift_norms(structure: Structure, params: PyTree, batch: PyTree) -> dict[str, jax.Array]:
-    """Error signals of the matrices without bias, by one backward pass for all of them; none needed costs nothing."""
+    """Error signals of the matrices without bias, by one backward pass for all of them; none needed costs nothing.
+
+    Every use of such a matrix is given one shared zero vector, added along the units. The gradient of the mean loss
+    with respect to it is the mean over the examples of dC/db of the bias the layer lacks.
+    """
     shifted = [layer for layer in structure.layers if layer.shifts]
     if not shifted:
         return {}
     dtype = jnp.result_type(*leaf_paths(params).values())
 
     def loss(vectors: list[jax.Array]) -> jax.Array:
-        shifts = [Shift(use, vector) for layer, vector in zip(shifted, vectors, strict=True) for use in layer.shifts]
-        return evaluate_shifted(structure.jaxpr, flat_inputs(params, batch), shifts)[0]
+        edits = [Edit(use, vector) for layer, vector in zip(shifted, vectors, strict=True) for use in layer.shifts]
+        return evaluate_edited(structure.jaxpr, flat_inputs(params, batch), edits, _shift)[0]
 
-    zeros = [jnp.zeros(shift_shape(structure.jaxpr, layer.shifts[0]), dtype) for layer in shifted]
+    first_uses = [layer.shifts[0] for layer in shifted]
+    zeros = [jnp.zeros(vector_shape(structure.jaxpr, use, use.feature_shape), dtype) for use in first_uses]
     return {layer.name: norm(grad) for layer, grad in zip(shifted, jax.grad(loss)(zeros), strict=True)}
+
+
+def _shift(output: jax.Array, vector: jax.Array, use: Use) -> jax.Array:
+    """The output with the bias added along the units that its layer could have."""
+    others = [axis for axis in range(output.ndim) if axis not in (use.feature_axes or ())]
+    return output + jnp.expand_dims(vector.astype(output.dtype), others)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import tree_leaves
 
-from jaxdl.diagnostics.uses import Use, find_uses, trace
+from jaxdl.jaxprs import Use, find_uses, trace
 from jaxdl.losses import batch_mean
 from jaxdl.tree import layer_of, leaf_paths
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import Literal
 
-from jaxdl.jaxprs import open_jaxpr, scan_counts
+from jaxdl.jaxprs.evaluation import open_jaxpr, scan_counts
 
 PyTree = Any
 Where = tuple[int, ...]

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxdl.diagnostics.uses import find_uses, trace
+from jaxdl.jaxprs import find_uses, trace
 
 
 def uses_of(fn, params, *batch):

@@ -1,0 +1,25 @@
+"""Traced programs: where they use their parameters, and how to run them with something changed at those places."""
+
+from jaxdl.jaxprs.edits import Edit as Edit
+from jaxdl.jaxprs.edits import evaluate_edited as evaluate_edited
+from jaxdl.jaxprs.edits import vector_shape as vector_shape
+from jaxdl.jaxprs.evaluation import bind as bind
+from jaxdl.jaxprs.evaluation import evaluate as evaluate
+from jaxdl.jaxprs.evaluation import open_jaxpr as open_jaxpr
+from jaxdl.jaxprs.evaluation import scan_counts as scan_counts
+from jaxdl.jaxprs.uses import Use as Use
+from jaxdl.jaxprs.uses import find_uses as find_uses
+from jaxdl.jaxprs.uses import trace as trace
+
+__all__ = [
+    "Edit",
+    "Use",
+    "bind",
+    "evaluate",
+    "evaluate_edited",
+    "find_uses",
+    "open_jaxpr",
+    "scan_counts",
+    "trace",
+    "vector_shape",
+]
