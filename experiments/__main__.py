@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         experiment, splits, dataset=options.dataset, preset=options.preset, seeds=options.seeds, out=out
     )
     print(f"\n{report.table(run)}\n")
+    for table in run.tables:
+        print(f"{report.columns(table)}\n")
     for note in run.notes:
         print(f"note: {note}")
     figures = ", ".join(str(out / picture.name) for picture in run.figures)

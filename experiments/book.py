@@ -23,8 +23,8 @@ def network(num_hidden: int, *, width: int = WIDTH) -> jaxdl.models.MLP:
     return jaxdl.models.MLP(
         (width,) * num_hidden + (NUM_CLASSES,),
         activation=nn.sigmoid,
-        kernel_init=nn.initializers.variance_scaling(1.0, "fan_in", "normal"),
-        bias_init=nn.initializers.normal(1.0),
+        kernel_init=jaxdl.initializers.lecun_normal(),
+        bias_init=jaxdl.initializers.normal(1.0),
     )
 
 
@@ -33,7 +33,7 @@ def relu_he_network(num_hidden: int, *, width: int = WIDTH) -> jaxdl.models.MLP:
     return jaxdl.models.MLP(
         (width,) * num_hidden + (NUM_CLASSES,),
         activation=nn.relu,
-        kernel_init=nn.initializers.variance_scaling(2.0, "fan_in", "normal"),
+        kernel_init=jaxdl.initializers.he_normal(),
     )
 
 

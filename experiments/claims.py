@@ -1,7 +1,7 @@
 """What an experiment declares and what it returns."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -65,6 +65,14 @@ class Picture(NamedTuple):
     caption: str
 
 
+class Table(NamedTuple):
+    """Numbers of a run in rows and columns, as text."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
 @dataclass
 class Run:
     """What the runner gives an experiment, and where the experiment leaves what it found."""
@@ -76,6 +84,7 @@ class Run:
     findings: list[Finding] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     figures: list[Picture] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def find(self, claim: str, rule: str, result: Result, **details: Any) -> None:
@@ -91,6 +100,10 @@ class Run:
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=130)
         self.figures.append(Picture(f"{name}.png", png.getvalue(), caption))
+
+    def table(self, caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Adds a table to the report and to the output."""
+        self.tables.append(Table(caption, header, rows))
 
     def note(self, text: str) -> None:
         """Adds a paragraph to the report and to the output."""

@@ -3,9 +3,10 @@
 import base64
 import html as markup
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
-from experiments.claims import Experiment, Finding, Picture, Run
+from experiments.claims import Experiment, Finding, Picture, Run, Table
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #1b1f24 }
@@ -40,6 +41,20 @@ def table(run: Run, width: int = 78) -> str:
     return "\n".join(blocks)
 
 
+def columns(table: Table) -> str:
+    """A table of the run as text."""
+    lines = [list(table.header), *(list(row) for row in table.rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]
+    return "\n".join([table.caption, *(f"  {line.rstrip()}" for line in aligned)])
+
+
 def html(experiment: Experiment, run: Run, manifest: dict[str, Any]) -> str:
     """The report, its pictures inside it."""
     escape = markup.escape
@@ -48,6 +63,7 @@ def html(experiment: Experiment, run: Run, manifest: dict[str, Any]) -> str:
     )
     rows = "".join(_row(finding) for finding in run.findings)
     figures = "".join(map(_figure, run.figures))
+    tables = "".join(map(_table, run.tables))
     notes = "".join(f"<p>{escape(note)}</p>" for note in run.notes)
     facts = {
         "command": manifest["command"],
@@ -74,6 +90,7 @@ def html(experiment: Experiment, run: Run, manifest: dict[str, Any]) -> str:
 <p><small>PASS: the rule holds. FAIL: it does not; where it is about a mean or median, the interval contradicts it.
 INCONCLUSIVE: the interval contradicts nothing yet, or there are fewer seeds than the rule needs. A negative control
 is confirmed (PASS) when the rule fails on it.</small></p>
+{tables}
 <h2>Remarks</h2>{notes or "<p>None.</p>"}
 <h2>Set-up</h2><p>{escape(experiment.setup)}</p><table>{details}</table>
 </body></html>
@@ -96,3 +113,12 @@ def _figure(picture: Picture) -> str:
     encoded = base64.b64encode(picture.png).decode("ascii")
     alt = markup.escape(picture.caption)
     return f'<figure><img alt="{alt}" src="data:image/png;base64,{encoded}"><figcaption>{alt}</figcaption></figure>'
+
+
+def _table(table: Table) -> str:
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{markup.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    body = "".join(line(row, "td") for row in table.rows)
+    head = f"<h2>{markup.escape(table.caption)}</h2><table><thead>{line(table.header, 'th')}</thead>"
+    return f"{head}<tbody>{body}</tbody></table>"

@@ -75,6 +75,15 @@ def at_most(values: Sequence[float] | np.ndarray, bound: float, *, confidence: f
     )
 
 
+def equivalent(values: Sequence[float] | np.ndarray, margin: float, *, unit: str = "") -> Result:
+    """EQ: two one-sided tests: the 90 % interval of the mean lies within +-margin; FAIL if it lies wholly outside."""
+    mean, low, high = mean_interval(values, 0.9)
+    inside, outside = -margin < low and high < margin, low >= margin or high <= -margin
+    verdict: Verdict = "PASS" if inside else "FAIL" if outside else "INCONCLUSIVE"
+    detail = f"90 % interval of the mean of {len(values)} seeds, margin {margin:g}{unit}"
+    return _enough(Result(verdict, f"{mean:.4g}{unit}", (low, high), detail), len(values))
+
+
 def every_seed(holds: Sequence[bool] | np.ndarray) -> Result:
     """SHAPE: the feature is there in every seed; the interval is that of its probability."""
     holds = np.asarray(holds, bool)
@@ -104,6 +113,30 @@ def in_bands(values: np.ndarray, reference: np.ndarray, names: Sequence[str], sh
     total = len(values)
     ends = share_interval(round(shares[worst] * total), total)
     return _enough(Result("PASS" if ok.all() else "FAIL", f"{shares[worst]:.0%} inside", ends, detail), total)
+
+
+def matches(values: np.ndarray, expected: np.ndarray, names: Sequence[str], *, tolerance: float) -> Result:
+    """EQ: every expected value lies in the interval of its mean, jointly 95 % (Bonferroni), widened by a tolerance.
+
+    Args:
+      values: `(seeds, quantities)`.
+      expected: `(quantities,)`.
+      names: of the quantities.
+      tolerance: what the expectation itself may be off by, in the unit of the values.
+    """
+    intervals = [mean_interval(column, 1 - 0.05 / len(names)) for column in np.asarray(values, float).T]
+    excess = [
+        max(low - tolerance - target, target - high - tolerance)
+        for (_, low, high), target in zip(intervals, expected, strict=True)
+    ]
+    inside, worst = sum(e <= 0 for e in excess), int(np.argmax(excess))
+    mean, low, high = intervals[worst]
+    detail = (
+        f"{inside} of {len(names)} inside; the nearest to the edge is {names[worst]}: {mean:.4g} against "
+        f"{expected[worst]:.4g}, tolerance {tolerance:g}"
+    )
+    verdict: Verdict = "PASS" if inside == len(names) else "FAIL"
+    return _enough(Result(verdict, f"{inside}/{len(names)} as expected", (low, high), detail), len(values))
 
 
 def predicts(values: Sequence[float] | np.ndarray, published: float, *, floor: float = 0.10, unit: str = "") -> Result:

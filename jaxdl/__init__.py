@@ -1,7 +1,9 @@
 """jaxdl: the methods of the deep-learning lectures as pure functions for JAX, and their claims as experiments."""
 
+from jaxdl import activations as activations
 from jaxdl import data as data
 from jaxdl import diagnostics as diagnostics
+from jaxdl import initializers as initializers
 from jaxdl import losses as losses
 from jaxdl import models as models
 from jaxdl import training as training
@@ -10,5 +12,16 @@ from jaxdl.model import Model as Model
 from jaxdl.model import as_model as as_model
 from jaxdl.version import VERSION
 
-__all__ = ["Model", "as_model", "data", "diagnostics", "losses", "models", "training", "tree"]
+__all__ = [
+    "Model",
+    "activations",
+    "as_model",
+    "data",
+    "diagnostics",
+    "initializers",
+    "losses",
+    "models",
+    "training",
+    "tree",
+]
 __version__ = VERSION

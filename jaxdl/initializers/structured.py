@@ -63,11 +63,11 @@ def sparse(num_nonzero: int = 15, *, stddev: float = 1.0) -> Initializer:
                 f"got {num_nonzero}. Lower it for this layer."
             )
         place_key, value_key = jax.random.split(key)
-        order = jax.random.permutation(
-            place_key, jnp.broadcast_to(jnp.arange(fan_in)[:, None], (fan_in, units)), axis=0, independent=True
-        )
-        values = stddev * jax.random.normal(value_key, (fan_in, units), dtype)
-        return jnp.where(order < num_nonzero, values, 0).reshape(shape)
+        # The k largest of so many uniforms stand at k distinct places, each set of places as likely as any other.
+        _, places = jax.lax.top_k(jax.random.uniform(place_key, (units, fan_in)), num_nonzero)
+        values = stddev * jax.random.normal(value_key, (units, num_nonzero), dtype)
+        kernel = jnp.zeros((units, fan_in), dtype).at[jnp.arange(units)[:, None], places].set(values)
+        return kernel.T.reshape(shape)
 
     return init
 
