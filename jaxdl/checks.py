@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 
 def whole_number(*, minimum: int, remedy: str, **argument: Any) -> None:
@@ -49,3 +50,21 @@ def objective(value: Any) -> None:
             f"objective: expected something hashable, since compiled programs are kept by it; got {kind}, which is "
             "not. Define __hash__, or wrap it in a function."
         ) from None
+
+
+def number(*, minimum: float, remedy: str, exclusive: bool = False, **argument: Any) -> None:
+    """Raises ValueError unless the one keyword left is a finite real scalar >= `minimum` (> it where `exclusive`).
+
+    Of a traced scalar only shape and type are known, and checked.
+    """
+    ((name, value),) = argument.items()
+    is_array = isinstance(value, (jax.Array, np.ndarray))
+    kind = value.dtype if is_array else type(value)
+    ok = not isinstance(value, bool) and np.ndim(value) == 0
+    ok = ok and (jax.dtypes.issubdtype(kind, np.floating) or jax.dtypes.issubdtype(kind, np.integer))
+    if ok and not isinstance(value, Tracer):
+        ok = bool(np.isfinite(value)) and (value > minimum if exclusive else value >= minimum)
+    if not ok:
+        got = f"shape {np.shape(value)} of {kind}" if is_array and np.ndim(value) else repr(value)
+        sign = ">" if exclusive else ">="
+        raise ValueError(f"{name}: expected one finite number {sign} {minimum:g}; got {got}. {remedy}")

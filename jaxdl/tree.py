@@ -52,8 +52,13 @@ def is_bias(path: str, leaf: Any) -> bool:
 
 
 def is_kernel(path: str, leaf: Any) -> bool:
-    """True for a weight: a leaf of two or more dimensions that is not a bias."""
-    return jnp.ndim(leaf) >= 2 and not is_bias(path, leaf)
+    """True for a weight: a leaf of two or more dimensions that is no bias, normalization scale or PReLU slope.
+
+    The others are known by name (`bias`, `b`, `scale`, `negative_slope`), because stacking the layers of a scan or
+    the members of an ensemble gives them a second dimension.
+    """
+    name = path.rsplit("/", 1)[-1]
+    return jnp.ndim(leaf) >= 2 and not is_bias(path, leaf) and name not in ("scale", "negative_slope")
 
 
 def _glob_regex(pattern: str) -> re.Pattern[str]:
@@ -105,14 +110,20 @@ def resolve(where: Where, tree: PyTree) -> PyTree:
     return jax.tree_util.tree_map_with_path(lambda path, _: path_name(path) in chosen, tree)
 
 
-def norm(array: jax.Array) -> jax.Array:
-    """Euclidean norm of all entries, in float32 at least, without overflow or underflow of their squares."""
-    magnitude = jnp.ravel(jnp.abs(array)).astype(jnp.promote_types(jnp.abs(array).dtype, jnp.float32))
-    largest = jnp.max(magnitude, initial=0)
+def norm(array: jax.Array, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> jax.Array:
+    """Euclidean norm over `axis` (all entries by default), in float32 at least.
+
+    The squares neither overflow nor underflow. `keepdims` keeps the reduced axes with length 1.
+    """
+    magnitude = jnp.abs(array)
+    magnitude = magnitude.astype(jnp.promote_types(magnitude.dtype, jnp.float32))
+    largest = jnp.max(magnitude, axis=axis, keepdims=True, initial=0)
     # Scaled by the largest entry; where that is 0 or not finite, it is the norm itself.
     plain = (largest > 0) & jnp.isfinite(largest)
     scale = jnp.where(plain, largest, 1)
-    return jnp.where(plain, scale * jnp.sqrt(jnp.sum(jnp.square(magnitude / scale))), largest)
+    scaled = scale * jnp.sqrt(jnp.sum(jnp.square(magnitude / scale), axis=axis, keepdims=True))
+    norms = jnp.where(plain, scaled, largest)
+    return norms if keepdims else jnp.squeeze(norms, axis)
 
 
 def leaf_norms(tree: PyTree) -> dict[str, jax.Array]:

@@ -55,6 +55,24 @@ def test_where(where, expected):
             chosen(where)
 
 
+def test_weights_are_told_from_what_else_has_two_dimensions():
+    """Names as flax gives them; stacked over three layers, every leaf but the scalar has two dimensions or more."""
+    from flax import linen as nn
+
+    class Block(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.BatchNorm(use_running_average=True)(nn.Dense(4)(x))
+            return nn.LayerNorm()(nn.PReLU()(x))
+
+    params = Block().init(jax.random.key(0), np.ones((1, 4)))["params"]
+    stacked = jax.tree.map(lambda leaf: jnp.stack([jnp.atleast_1d(leaf)] * 3), params)
+    assert min(jnp.ndim(leaf) for leaf in jax.tree.leaves(stacked)) == 2
+    for where in (params, stacked):
+        mask = tree.leaf_paths(tree.resolve(tree.is_kernel, where))
+        assert [path for path, value in mask.items() if value] == ["Dense_0/kernel"]
+
+
 def test_a_dot_in_a_pattern_is_a_dot():
     assert tree.leaf_paths(tree.resolve("a.b", {"a.b": 1, "axb": 2})) == {"a.b": True, "axb": False}
 
@@ -126,6 +144,21 @@ def test_two_leaves_of_one_path():
 )
 def test_norms_neither_overflow_nor_underflow(array, expected):
     np.testing.assert_allclose(tree.norm(jnp.asarray(array)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [0, -1, (0, 2), (0, 1, 2), None])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_norms_over_some_axes_against_numpy(axis, keepdims):
+    array = np.random.RandomState(0).randn(3, 4, 5).astype(np.float32)
+    expected = np.sqrt(np.square(array.astype(np.float64)).sum(axis, keepdims=keepdims))
+    norms = tree.norm(array, axis=axis, keepdims=keepdims)
+    assert norms.shape == expected.shape
+    np.testing.assert_allclose(norms, expected, rtol=1e-6)
+
+
+def test_the_norm_of_one_row_is_no_business_of_another():
+    rows = jnp.array([[3e30, 4e30], [3e-30, 4e-30], [np.nan, 1.0], [0.0, 0.0]])
+    np.testing.assert_allclose(tree.norm(rows, axis=1), [5e30, 5e-30, np.nan, 0.0], rtol=1e-6)
 
 
 def test_half_precision_norms_are_float32():
