@@ -26,9 +26,17 @@ and run once, and counts nowhere else.
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "keras", "torch")
 
 
-def table(timings: Sequence[Timing], references: Sequence[Timing], *, flops: float = 0.0, peak: float = 0.0) -> str:
+def table(
+    timings: Sequence[Timing], references: Sequence[Timing], *, flops: float = 0.0, peak: float = 0.0, unit: str = "s"
+) -> str:
     """One line a contestant, with its ratio to every reference and, if asked for, its share of the peak FLOP/s."""
-    columns = ["", "first call s", "min s", "median s", *(f"/ {reference.name}" for reference in references)]
+    columns = [
+        "",
+        "first call s",
+        f"min {unit}",
+        f"median {unit}",
+        *(f"/ {reference.name}" for reference in references),
+    ]
     columns += ["GFLOP/s", "of peak"] if peak else []
     lines = [columns, ["---"] + ["---:"] * (len(columns) - 1)]
     for timing in timings:
@@ -36,7 +44,9 @@ def table(timings: Sequence[Timing], references: Sequence[Timing], *, flops: flo
             lines.append([timing.name, timing.missing] + [""] * (len(columns) - 2))
             continue
         fastest = min(timing.seconds)
-        cells = [timing.name, f"{timing.warm_up:.1f}", f"{fastest:.3f}", f"{np.median(timing.seconds):.3f}"]
+        shown = {"s": 1.0, "ms": 1e3}[unit]
+        cells = [timing.name, f"{timing.warm_up:.1f}"]
+        cells += [f"{shown * seconds:.3f}" for seconds in (fastest, np.median(timing.seconds))]
         cells += [ratio(timing, reference) for reference in references]
         cells += [f"{flops / fastest / 1e9:.0f}", f"{flops / fastest / peak:.0%}"] if peak else []
         lines.append(cells)
@@ -45,7 +55,8 @@ def table(timings: Sequence[Timing], references: Sequence[Timing], *, flops: flo
 
 def ratio(timing: Timing, reference: Timing) -> str:
     ratios = timing.over(reference)
-    return f"{np.median(ratios):.2f} ({np.min(ratios):.2f})"
+    digits = 2 if np.median(ratios) > 0.1 else 4
+    return f"{np.median(ratios):.{digits}f} ({np.min(ratios):.{digits}f})"
 
 
 def warn_if_busy() -> None:

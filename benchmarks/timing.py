@@ -35,7 +35,7 @@ class Entry:
 
 @dataclass
 class Timing:
-    """Seconds an epoch, one for each round; `missing` says why there are none."""
+    """Seconds an epoch, or of another unit, one for each round; `missing` says why there are none."""
 
     name: str
     warm_up: float = 0.0
@@ -55,14 +55,19 @@ def measure(entries: Sequence[Entry], workload: Workload, data: Data, *, rounds:
         contestant = _warmed_up(entry, timings[-1], workload, data)
         if contestant is not None:
             running.append((entry, timings[-1], contestant, contestant.parameters()))
-    for i in range(rounds):
-        first = i * len(running) // rounds
-        for entry, timing, contestant, _ in running[first:] + running[:first]:
-            timing.seconds.append(_seconds(contestant, entry.name) / entry.epochs)
+    take_turns([(timing, contestant.train, entry.epochs) for entry, timing, contestant, _ in running], rounds=rounds)
     for entry, _, contestant, before in running:
         if all(np.array_equal(old, new) for old, new in zip(before, contestant.parameters(), strict=True)):
             raise RuntimeError(f"{entry.name}: expected the timed epochs to change the parameters; they did not.")
     return timings
+
+
+def take_turns(running: Sequence[tuple[Timing, Callable[[], None], int]], *, rounds: int) -> None:
+    """Lets each warm call run once a round, and notes its seconds for each of the units that it amounts to."""
+    for i in range(rounds):
+        first = i * len(running) // rounds
+        for timing, call, units in [*running[first:], *running[:first]]:
+            timing.seconds.append(_seconds(call, timing.name) / units)
 
 
 def _warmed_up(entry: Entry, timing: Timing, workload: Workload, data: Data) -> Contestant | None:
@@ -89,12 +94,12 @@ def _warmed_up(entry: Entry, timing: Timing, workload: Workload, data: Data) -> 
     return contestant
 
 
-def _seconds(contestant: Contestant, name: str) -> float:
+def _seconds(call: Callable[[], None], name: str) -> float:
     compilations = _compilations()
     gc.collect()  # nobody pays for another's garbage
     time.sleep(0.05)  # nor for threads that still spin
     count, started = len(compilations), time.perf_counter()
-    contestant.train()
+    call()
     seconds = time.perf_counter() - started
     if len(compilations) > count:
         raise RuntimeError(f"{name}: expected a warm program; JAX compiled for {compilations[count:]} seconds.")

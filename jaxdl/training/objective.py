@@ -13,6 +13,7 @@ from jaxdl.model import Model, as_model
 
 PyTree = Any
 PerExample = Callable[[Any, Any], jax.Array]
+Augment = Callable[[jax.Array, Any], Any]
 
 
 class Aux(NamedTuple):
@@ -44,6 +45,7 @@ class Supervised:
     model: Model
     loss: PerExample
     metrics: Mapping[str, PerExample] = field(default_factory=dict)
+    augment: Augment | None = None
 
     def __call__(
         self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array | None, train: bool
@@ -57,6 +59,14 @@ class Supervised:
                 "Pass data as (x, y), such as one split of jaxdl.data.load, or write an objective of your own."
             )
         x, targets = batch
+        if self.augment is not None and train:
+            if key is None:
+                raise ValueError(
+                    "key: expected a key in training mode, since the objective augments its inputs; got None. "
+                    "Pass key=jax.random.key(0), or train=False."
+                )
+            augment_key, key = jax.random.split(key)
+            x = self.augment(augment_key, x)
         outputs, model_state = self.model.apply({"params": params, **model_state}, x, train=train, key=key)
         losses = _per_example("loss", self.loss(outputs, targets), x)
         metrics = {
@@ -65,7 +75,13 @@ class Supervised:
         return losses, Aux(model_state, metrics)
 
 
-def supervised(model: Any, loss: PerExample, *, metrics: Mapping[str, PerExample] | None = None) -> Supervised:
+def supervised(
+    model: Any,
+    loss: PerExample,
+    *,
+    metrics: Mapping[str, PerExample] | None = None,
+    augment: Augment | None = None,
+) -> Supervised:
     """The objective of classification and regression: `loss(model(x), y)` for batches `(x, y)`.
 
     Args:
@@ -73,14 +89,16 @@ def supervised(model: Any, loss: PerExample, *, metrics: Mapping[str, PerExample
       loss: `loss(outputs, targets) -> (batch,)`, such as those of `jaxdl.losses`.
       metrics: `{name: metric(outputs, targets) -> (batch,)}`, reported as means; for instance
         `{"accuracy": jaxdl.losses.correct}`. The names `loss`, `penalty` and `measure` are taken.
+      augment: `augment(key, x) -> x`, applied to the inputs in training mode only, inside the compiled step, such as
+        `jaxdl.data.make_augmentation(...)`; its key is neither the step's nor the model's.
 
     Returns:
       An objective. It is compared by identity: keep it, and compiled programs are found again.
 
     Raises:
-      TypeError: `loss` or a metric is not callable.
-      ValueError: a metric has a name that is taken; on the first call, a batch that is no pair, or values that are
-        not one per example.
+      TypeError: `loss`, a metric or `augment` is not callable.
+      ValueError: a metric has a name that is taken; on the first call, a batch that is no pair, values that are
+        not one per example, or no key for `augment`.
     """
     if metrics is not None and not isinstance(metrics, Mapping):
         raise TypeError(
@@ -100,7 +118,12 @@ def supervised(model: Any, loss: PerExample, *, metrics: Mapping[str, PerExample
             f"metrics: expected names other than loss, penalty and measure, which the step reports; got {taken}. "
             "Rename them."
         )
-    return Supervised(as_model(model), loss, metrics)
+    if augment is not None and not callable(augment):
+        raise TypeError(
+            f"augment: expected a function (key, x) -> x; got {type(augment).__name__}. "
+            "Pass for example jaxdl.data.make_augmentation(shift_pixels=1)."
+        )
+    return Supervised(as_model(model), loss, metrics, augment)
 
 
 def _per_example(argument: str, values: jax.Array, x: jax.Array) -> jax.Array:
