@@ -6,6 +6,9 @@ from jaxdl import diagnostics as diagnostics
 from jaxdl import initializers as initializers
 from jaxdl import losses as losses
 from jaxdl import models as models
+from jaxdl import optimizers as optimizers
+from jaxdl import procedures as procedures
+from jaxdl import regularizers as regularizers
 from jaxdl import training as training
 from jaxdl import tree as tree
 from jaxdl.model import Model as Model
@@ -21,6 +24,9 @@ __all__ = [
     "initializers",
     "losses",
     "models",
+    "optimizers",
+    "procedures",
+    "regularizers",
     "training",
     "tree",
 ]

@@ -23,7 +23,8 @@ LEVELS = [
 
 
 PUBLIC = (
-    "activations", "data", "diagnostics", "initializers", "losses", "models", "training", "tree",
+    "activations", "data", "diagnostics", "initializers", "losses", "models", "optimizers", "procedures",
+    "regularizers", "training", "tree",
 )  # fmt: skip
 
 
