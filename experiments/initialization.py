@@ -175,25 +175,24 @@ def judge_lsuv(run: Run) -> None:
         "maxout": MaxoutNetwork(sizes),
     }
     seeds = min(run.seeds, run.settings["lsuv_seeds"])
-    for name, network in networks.items():
-        x = jax.random.normal(jax.random.key(0), (run.settings["lsuv_batch"], width))
-        variables = network.init(jax.random.key(0), x)
+    x = jax.random.normal(jax.random.key(0), (run.settings["lsuv_batch"], width))
+    starts = {name: network.init(jax.random.key(0), x) for name, network in networks.items()}
 
-        @partial(jax.jit, static_argnums=1)
-        def worst(key: jax.Array, tolerance: float, network: Any = network, variables: Any = variables, x: Any = x):
-            kernels = initializers.lsuv(network, variables, x, key=key, tolerance=tolerance)
-            return jnp.abs(jnp.stack(kernels.variances) - 1).max()
+    def reached(name: str, tolerance: float) -> np.ndarray:
+        keys = map(jax.random.key, range(seeds))
+        return np.array([_largest_deviation(networks[name], starts[name], x, key, tolerance) for key in keys])
 
-        reached = np.array([worst(jax.random.key(seed), tolerance) for seed in range(seeds)])
+    for name in networks:
+        deviations = reached(name, tolerance)
         run.find(
             f"LSUV brings every layer of a {depth}-layer {name} network to variance 1 within 2 %",
             "largest |variance - 1| over the layers at most 0.02, in every draw",
-            rules.every_seed(reached <= tolerance),
-            remark=f"largest deviation {reached.max():.4f}",
+            rules.every_seed(deviations <= tolerance),
+            remark=f"largest deviation {deviations.max():.4f}",
         )
-        for seed in range(seeds):
-            run.record(quantity="lsuv_largest_deviation", network=name, seed=seed, value=float(reached[seed]))
-    untouched = np.array([worst(jax.random.key(seed), 1e9) for seed in range(seeds)])
+        for seed, value in enumerate(deviations.tolist()):
+            run.record(quantity="lsuv_largest_deviation", network=name, seed=seed, value=value)
+    untouched = reached("maxout", 1e9)
     run.find(
         "negative control, the rule must fail: the orthonormal start alone, without rescaling (maxout)",
         "must fail: largest |variance - 1| at most 0.02, in every draw",
@@ -201,6 +200,12 @@ def judge_lsuv(run: Run) -> None:
         control=True,
         remark=f"deviations of {untouched.min():.2f} to {untouched.max():.2f}",
     )
+
+
+@partial(jax.jit, static_argnums=(0, 4))
+def _largest_deviation(network: Any, variables: Any, x: jax.Array, key: jax.Array, tolerance: float) -> jax.Array:
+    result = initializers.lsuv(network, variables, x, key=key, tolerance=tolerance)
+    return jnp.abs(jnp.stack(result.variances) - 1).max()
 
 
 def judge_products(run: Run) -> Mapping[str, Mapping[int, np.ndarray]]:

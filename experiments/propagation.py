@@ -1,6 +1,7 @@
 """Random networks without training: how large pre-activations and activations are, layer by layer."""
 
 import contextlib
+import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,17 +22,17 @@ class Profile(NamedTuple):
       variance: `(depth, activations)`, of a layer's activations over units and inputs.
     """
 
-    log_square: np.ndarray
-    mean: np.ndarray
-    variance: np.ndarray
+    log_square: Any
+    mean: Any
+    variance: Any
 
 
 @contextlib.contextmanager
 def double_precision() -> Iterator[None]:
     """float64 inside: after 50 layers variances of 1e-80 and 1e+135 occur, which float32 does not hold."""
     enable: Any = getattr(jax, "enable_x64", None)
-    if enable is None:
-        from jax.experimental import enable_x64 as enable
+    if enable is None:  # before jax 0.8
+        enable = importlib.import_module("jax.experimental").enable_x64
     with enable(True):
         yield
 
