@@ -1,0 +1,70 @@
+"""The catalogue page: every row has a symbol that imports and a test that exists, and no row is missing."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+PAGE = CHECKOUT / "docs" / "catalogue.md"
+GROUPS = {"A": 14, "I": 18, "L": 16, "R": 26, "N": 11, "D": 16}
+COLUMNS = ("id", "name", "lecture", "formula", "symbol", "library", "test")
+
+
+def rows() -> list[dict[str, str]]:
+    lines = [line for line in PAGE.read_text().splitlines() if re.match(r"\| [A-Z]\d\d ", line)]
+    return [dict(zip(COLUMNS, (cell.strip() for cell in line.strip("| ").split(" | ")), strict=True)) for line in lines]
+
+
+each_row = pytest.mark.parametrize("row", rows(), ids=lambda row: row["id"])
+
+
+def find(dotted: str):
+    parts = dotted.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            thing = importlib.import_module(".".join(parts[:cut]))
+        except ModuleNotFoundError:
+            continue
+        for name in parts[cut:]:
+            thing = getattr(thing, name)
+        return thing
+    raise ModuleNotFoundError(dotted)
+
+
+def test_every_row_of_the_groups_is_there_once():
+    expected = [f"{group}{number:02}" for group, count in GROUPS.items() for number in range(1, count + 1)]
+    assert [row["id"] for row in rows()] == expected
+
+
+@each_row
+def test_no_cell_is_empty(row):
+    assert not [name for name, cell in row.items() if not cell or cell == "-"]
+
+
+@each_row
+def test_the_symbols_import(row):
+    symbols = re.findall(r"`([\w.]+)`", row["symbol"])
+    assert symbols
+    for symbol in symbols:
+        assert find(symbol) is not None, symbol
+        if symbol.startswith("jaxdl."):
+            room, name = symbol.rsplit(".", 1)
+            module = importlib.import_module(room)
+            assert name in getattr(module, "__all__", dir(module)), f"{symbol} is not public"
+
+
+@each_row
+def test_the_test_exists(row):
+    (named,) = re.findall(r"`([^`]+)`", row["test"])
+    path, _, function = named.partition("::")
+    source = (CHECKOUT / path).read_text()
+    functions = {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)}
+    assert function in functions if function else any(name.startswith("test_") for name in functions)
+
+
+def test_a_symbol_that_does_not_exist_is_noticed():
+    with pytest.raises((ModuleNotFoundError, AttributeError)):
+        find("jaxdl.activations.no_such_activation")
