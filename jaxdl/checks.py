@@ -13,6 +13,17 @@ def whole_number(*, minimum: int, remedy: str, **argument: Any) -> None:
         raise ValueError(f"{name}: expected a whole number >= {minimum}; got {value!r}. {remedy}")
 
 
+def number(*, minimum: float, below: float | None = None, remedy: str, **argument: Any) -> None:
+    """Raises ValueError unless the one keyword left is a number in [minimum, below); jax arrays pass, traced or not."""
+    ((name, value),) = argument.items()
+    if isinstance(value, jax.Array):
+        return
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not is_number or not value >= minimum or (below is not None and not value < below):
+        domain = f">= {minimum}" if below is None else f"in [{minimum}, {below})"
+        raise ValueError(f"{name}: expected a number {domain}; got {value!r}. {remedy}")
+
+
 def one_key(key: Any) -> None:
     """Raises TypeError unless `key` is one typed PRNG key."""
     is_key = isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
