@@ -1,5 +1,6 @@
-"""Regularizers: noise on activations or parameters."""
+"""Regularizers: noise on activations or parameters, and averaging over it."""
 
+from jaxdl.regularizers.monte_carlo import mc_predict as mc_predict
 from jaxdl.regularizers.noise import alpha_dropout as alpha_dropout
 from jaxdl.regularizers.noise import classic_dropout as classic_dropout
 from jaxdl.regularizers.noise import dropout as dropout
@@ -12,4 +13,5 @@ __all__ = [
     "dropout",
     "gaussian_dropout",
     "gaussian_noise",
+    "mc_predict",
 ]
