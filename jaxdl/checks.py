@@ -52,10 +52,12 @@ def objective(value: Any) -> None:
         ) from None
 
 
-def number(*, minimum: float, remedy: str, exclusive: bool = False, **argument: Any) -> None:
+def number(
+    *, minimum: float, below: float | None = None, exclusive: bool = False, remedy: str, **argument: Any
+) -> None:
     """Raises ValueError unless the one keyword left is a finite real scalar >= `minimum` (> it where `exclusive`).
 
-    Of a traced scalar only shape and type are known, and checked.
+    With `below`, it has to be less than that, too. Of a traced scalar only shape and type are known, and checked.
     """
     ((name, value),) = argument.items()
     is_array = isinstance(value, (jax.Array, np.ndarray))
@@ -64,7 +66,9 @@ def number(*, minimum: float, remedy: str, exclusive: bool = False, **argument: 
     ok = ok and (jax.dtypes.issubdtype(kind, np.floating) or jax.dtypes.issubdtype(kind, np.integer))
     if ok and not isinstance(value, Tracer):
         ok = bool(np.isfinite(value)) and (value > minimum if exclusive else value >= minimum)
+        ok = ok and (below is None or bool(value < below))
     if not ok:
         got = f"shape {np.shape(value)} of {kind}" if is_array and np.ndim(value) else repr(value)
-        sign = ">" if exclusive else ">="
-        raise ValueError(f"{name}: expected one finite number {sign} {minimum:g}; got {got}. {remedy}")
+        at_least = f"{'>' if exclusive else '>='} {minimum:g}"
+        domain = at_least if below is None else f"{at_least} and < {below:g}"
+        raise ValueError(f"{name}: expected one finite number {domain}; got {got}. {remedy}")

@@ -80,7 +80,8 @@ _MODE_NAMES = {
 }
 
 
-def _mode_arguments(call: Callable[..., Any], train: bool) -> dict[str, Any]:
+def mode_arguments(call: Callable[..., Any], train: bool) -> dict[str, Any]:
+    """The mode under the name by which a module's `__call__` takes it; empty where it takes none."""
     names = inspect.signature(call).parameters
     return {name: train if means_train else not train for name, means_train in _MODE_NAMES.items() if name in names}
 
@@ -89,13 +90,13 @@ def _from_linen(module: nn.Module) -> Model:
     def init(key: jax.Array, x: PyTree) -> Variables:
         params_key, dropout_key = jax.random.split(key)
         variables = module.init(
-            {"params": params_key, "dropout": dropout_key}, x, **_mode_arguments(module.__call__, False)
+            {"params": params_key, "dropout": dropout_key}, x, **mode_arguments(module.__call__, False)
         )
         return {"params": {}} | {name: value for name, value in variables.items() if name not in _SCRATCH}
 
     def apply(variables: Variables, x: PyTree, *, train: bool = False, key: jax.Array | None = None):
         model_state = {name: value for name, value in variables.items() if name != "params"}
-        arguments = _mode_arguments(module.__call__, train)
+        arguments = mode_arguments(module.__call__, train)
         rngs = None if key is None else {"dropout": key}
         if not train:
             return module.apply(variables, x, rngs=rngs, **arguments), model_state

@@ -24,7 +24,8 @@ def step(z: jax.Array) -> jax.Array:
     References:
       Rosenblatt, "The perceptron", Psychological Review 65, 1958.
     """
-    return jnp.heaviside(z, 0.0)
+    # Not jnp.heaviside, which gives 0 for NaN in some versions of jax.
+    return jnp.where(jnp.isnan(z), z, jnp.asarray(z > 0, jnp.result_type(z, float)))
 
 
 def sign_pm1(z: jax.Array) -> jax.Array:

@@ -5,6 +5,7 @@ from jaxdl.jaxprs.edits import evaluate_edited as evaluate_edited
 from jaxdl.jaxprs.edits import vector_shape as vector_shape
 from jaxdl.jaxprs.evaluation import bind as bind
 from jaxdl.jaxprs.evaluation import evaluate as evaluate
+from jaxdl.jaxprs.evaluation import forwarded_inputs as forwarded_inputs
 from jaxdl.jaxprs.evaluation import open_jaxpr as open_jaxpr
 from jaxdl.jaxprs.evaluation import scan_counts as scan_counts
 from jaxdl.jaxprs.uses import Use as Use
@@ -18,6 +19,7 @@ __all__ = [
     "evaluate",
     "evaluate_edited",
     "find_uses",
+    "forwarded_inputs",
     "open_jaxpr",
     "scan_counts",
     "trace",

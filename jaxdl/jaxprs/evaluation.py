@@ -43,3 +43,20 @@ def scan_counts(eqn: Any) -> tuple[int, int]:
         return eqn.params["num_consts"], eqn.params["num_carry"]
     consts, carry, _ = eqn.params["ft_in"].unpack()
     return len(list(consts)), len(list(carry))
+
+
+def forwarded_inputs(jaxpr: Any) -> list[int | None]:
+    """For every output of an open jaxpr, the position of the input it is handed through from, untouched, or None."""
+    origin: dict[Any, Any] = {var: position for position, var in enumerate(jaxpr.invars)}
+    for eqn in jaxpr.eqns:
+        # Calls without bookkeeping of their own (jit, remat, custom derivatives): inputs and outputs are the body's.
+        body = next((eqn.params[name] for name in ("jaxpr", "call_jaxpr") if name in eqn.params), None)
+        if body is None or len(open_jaxpr(body).invars) != len(eqn.invars):
+            continue
+        if len(open_jaxpr(body).outvars) != len(eqn.outvars) or eqn.primitive.name == "scan":
+            continue
+        for outvar, position in zip(eqn.outvars, forwarded_inputs(open_jaxpr(body)), strict=True):
+            source = None if position is None else eqn.invars[position]
+            if source is not None and not isinstance(source, Literal) and source in origin:
+                origin[outvar] = origin[source]
+    return [None if isinstance(var, Literal) else origin.get(var) for var in jaxpr.outvars]

@@ -1,0 +1,42 @@
+"""Flax Linen layers: those of the lectures that Flax lacks, beside the ones it has, unchanged.
+
+`BatchNorm`, `Dropout`, `LayerNorm` and `WeightNorm` are those of `flax.linen`. Where the installed behaviour departs
+from the lectures: `Dropout.rate` is the DROP probability; `BatchNorm.momentum` weighs the OLD value, and its running
+variance is the biased one; `WeightNorm.scale` starts at one whatever the kernel's initializer was, see
+`start_weight_norm`.
+"""
+
+from flax.linen import BatchNorm as BatchNorm
+from flax.linen import Dropout as Dropout
+from flax.linen import LayerNorm as LayerNorm
+from flax.linen import WeightNorm as WeightNorm
+
+from jaxdl.layers.batch_renorm import BatchRenorm as BatchRenorm
+from jaxdl.layers.cosine import CosineConv as CosineConv
+from jaxdl.layers.cosine import CosineDense as CosineDense
+from jaxdl.layers.maxout import Maxout as Maxout
+from jaxdl.layers.noise import AlphaDropout as AlphaDropout
+from jaxdl.layers.noise import ClassicDropout as ClassicDropout
+from jaxdl.layers.noise import GaussianDropout as GaussianDropout
+from jaxdl.layers.noise import GaussianNoise as GaussianNoise
+from jaxdl.layers.rectifiers import PReLU as PReLU
+from jaxdl.layers.rectifiers import RReLU as RReLU
+from jaxdl.layers.weight_norm import start_weight_norm as start_weight_norm
+
+__all__ = [
+    "AlphaDropout",
+    "BatchNorm",
+    "BatchRenorm",
+    "ClassicDropout",
+    "CosineConv",
+    "CosineDense",
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "LayerNorm",
+    "Maxout",
+    "PReLU",
+    "RReLU",
+    "WeightNorm",
+    "start_weight_norm",
+]
