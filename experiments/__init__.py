@@ -4,7 +4,7 @@ import importlib
 
 from experiments.claims import Experiment
 
-NAMES = ("vanishing_gradient", "depth")
+NAMES = ("vanishing_gradient", "depth", "activations")
 
 
 def find(name: str) -> Experiment:
