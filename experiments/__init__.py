@@ -4,7 +4,7 @@ import importlib
 
 from experiments.claims import Experiment
 
-NAMES = ("vanishing_gradient", "depth", "initialization")
+NAMES = ("vanishing_gradient", "depth", "initialization", "activations", "normalization")
 
 
 def find(name: str) -> Experiment:

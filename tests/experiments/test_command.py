@@ -79,7 +79,7 @@ class Links(HTMLParser):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["vanishing"], "NAME: expected one of vanishing_gradient, depth, initialization; got 'vanishing'"),
+        (["vanishing"], "NAME: expected one of vanishing_gradient, depth, initialization, activations, normalization; got 'vanishing'"),
         (["depth", "--seeds", "0"], "--seeds: expected a whole number >= 1; got 0"),
         (["depth", "--dataset", "cifar"], "invalid choice: 'cifar'"),
         (["depth", "--preset", "huge"], "invalid choice: 'huge'"),

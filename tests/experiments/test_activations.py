@@ -1,0 +1,89 @@
+import jax
+import numpy as np
+import optax
+import pytest
+
+import jaxdl
+from experiments import activations
+from experiments.claims import Run
+from jaxdl.data import Examples, Splits
+
+DRAWS = np.random.RandomState(0)
+
+
+@pytest.fixture
+def small_run():
+    examples = Examples(DRAWS.rand(70, 3, 3, 1).astype(np.float32), DRAWS.randint(0, 10, 70).astype(np.int32))
+    return Run("digits", Splits(examples, examples, examples), 5, {"epochs": {"digits": 2}})
+
+
+def verdicts(run, monkeypatch, best=2, **level):
+    """Findings where each activation's judged losses are about `level`, at the rate numbered `best`."""
+    rates, seeds = len(activations.RATES), activations.TUNING_SEEDS + run.seeds
+    names = iter(activations.KINDS)
+
+    def sweep(run, kind):
+        spread = np.linspace(0.99, 1.01, seeds)
+        training = np.tile(spread, (rates, 1)) * level.get(next(names), level["others"])
+        training[0] = 2.0 * spread
+        validation = 1.0 + np.abs(np.arange(rates) - best)[:, None] + np.zeros((rates, seeds))
+        return activations.Sweep(training, validation, np.ones((rates, seeds, 2)))
+
+    monkeypatch.setattr(activations, "sweep", sweep)
+    run.findings.clear()
+    activations.run(run)
+    return [finding.verdict for finding in run.findings]
+
+
+def test_a_faster_family_passes_and_a_slower_one_fails(small_run, monkeypatch):
+    assert verdicts(small_run, monkeypatch, sigmoid=1.0, tanh=0.5, others=0.1) == ["PASS"] * 6
+    assert verdicts(small_run, monkeypatch, sigmoid=0.1, tanh=0.1, others=0.5) == ["FAIL"] * 5 + ["PASS"]
+    found = verdicts(small_run, monkeypatch, sigmoid=3.0, tanh=0.1, others=0.5)
+    assert found == ["PASS"] * 4 + ["FAIL", "FAIL"], "where untuned ReLU wins too, the control tells nothing"
+
+
+@pytest.mark.parametrize("best", [0, len(activations.RATES) - 1])
+def test_a_best_rate_at_an_end_of_the_grid_decides_nothing(small_run, monkeypatch, best):
+    assert verdicts(small_run, monkeypatch, best=best, sigmoid=1.0, others=0.1)[:5] == ["INCONCLUSIVE"] * 5
+
+
+def test_the_rate_is_chosen_by_validation_and_one_that_diverges_is_out():
+    validation = np.array([[3.0, 3.0], [2.0, 2.2], [0.1, np.nan], [0.1, np.inf], [2.0, 2.3]])
+    assert activations.choose(validation) == 1
+
+
+def test_a_judged_run_that_diverges_is_the_slowest():
+    ours, others = np.array([0.1, 0.1, 0.1, 0.1, 0.1]), np.array([1.0, 1.0, np.nan, 1.0, np.inf])
+    assert activations.faster(ours, others).verdict != "FAIL"
+    assert activations.faster(np.full(5, np.nan), np.array([1.0, 1.1, 1.2, 1.0, 0.9])).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "selu"])
+def test_initializers_keep_the_second_moment_of_the_signal(name):
+    """scale * E[f(z)^2] = 1 for z from N(0, 1), by quadrature."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(201)
+    kind = activations.KINDS[name]
+    moment = np.sum(weights * np.asarray(kind.activation(nodes), np.float64) ** 2) / np.sqrt(2 * np.pi)
+    assert kind.mode == "fan_in"
+    assert kind.scale * moment == pytest.approx(1, abs=5e-3)
+
+
+def test_every_member_is_the_single_run_with_its_rate_and_seed(small_run):
+    kind = activations.KINDS["tanh"]
+    found = activations.sweep(small_run, kind)
+    train = small_run.splits.train
+    model = jaxdl.models.MLP(
+        (64, 64, 64, 10),
+        activation=jax.numpy.tanh,
+        kernel_init=jax.nn.initializers.variance_scaling(1.0, "fan_avg", "normal"),
+    )
+    objective = jaxdl.training.supervised(model, jaxdl.losses.softmax_cross_entropy)
+    for rate, seed in ((3, 0), (4, 6)):
+        tx = optax.sgd(activations.RATES[rate])
+        state = jaxdl.training.init_state(model, tx, train.x[:1], key=jax.random.key(seed))
+        step = jaxdl.training.make_train_step(objective, tx)
+        state, history = jaxdl.training.fit(step, state, train, epochs=2, batch_size=32)
+        loss = jaxdl.training.evaluate(objective, state, train)["loss"]
+        assert found.training[rate, seed] == pytest.approx(loss, rel=1e-4)
+        assert found.validation[rate, seed] == pytest.approx(loss, rel=1e-4)
+        np.testing.assert_allclose(found.curves[rate, seed], history.train["loss"].reshape(2, -1).mean(1), rtol=1e-4)
