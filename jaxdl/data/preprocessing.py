@@ -61,9 +61,7 @@ class Standardizer(NamedTuple):
         References:
             LeCun, Bottou, Orr, Mueller, "Efficient BackProp", 1998, section 4.3.
         """
-        x = np.asarray(x_train)
-        if not np.issubdtype(x.dtype, np.floating):
-            raise TypeError(f"x_train: expected a floating-point array, got {x.dtype}. Scale or cast it first.")
+        x = floating(x_train)
         if ddof < 0:
             raise ValueError(f"ddof: expected an integer >= 0, got {ddof}. Use 1 (unbiased) or 0 (maximum likelihood).")
         if x.ndim == 0 or len(x) <= ddof:
@@ -72,12 +70,7 @@ class Standardizer(NamedTuple):
             raise ValueError(
                 f"eps: expected a number >= 0, got {eps}. Use 0 to spare only exactly constant dimensions."
             )
-        mean = x.mean(axis=0, dtype=np.float64)
-        if not np.isfinite(mean).all():
-            raise ValueError(
-                f"x_train: expected finite values, got {np.sum(~np.isfinite(mean))} dimensions with NaN or infinity. "
-                "Clean the training examples."
-            )
+        mean = finite_mean(x)
         squares = np.zeros_like(mean)
         for start in range(0, len(x), _ROWS):  # by rows: a float64 copy of all the examples would double the memory
             squares += np.square(x[start : start + _ROWS] - mean).sum(axis=0)
@@ -102,7 +95,7 @@ class Standardizer(NamedTuple):
         Raises:
             ValueError: the trailing axes of x are not those of one training example.
         """
-        return (x - _aligned(self.mean, x, "x")) * _aligned(self.precision, x, "x")
+        return (x - aligned(self.mean, x, "x")) * aligned(self.precision, x, "x")
 
     def inverse(self, z: Array) -> Array:
         """x = z * deviation + mean; gives back what `transform` took, and the mean in constant dimensions.
@@ -116,7 +109,7 @@ class Standardizer(NamedTuple):
         Raises:
             ValueError: the trailing axes of z are not those of one training example.
         """
-        return z * _aligned(self.deviation, z, "z") + _aligned(self.mean, z, "z")
+        return z * aligned(self.deviation, z, "z") + aligned(self.mean, z, "z")
 
 
 def standardize(splits: Splits, *, ddof: int = 1, eps: float = 0.0) -> Splits:
@@ -138,12 +131,37 @@ def standardize(splits: Splits, *, ddof: int = 1, eps: float = 0.0) -> Splits:
     return Splits(train, validation, test)
 
 
-def _aligned(statistic: np.ndarray, x: Any, argument: str) -> np.ndarray:
-    num_leading = x.ndim - statistic.ndim
-    if num_leading < 0 or x.shape[num_leading:] != statistic.shape:
+def floating(x_train: Any) -> np.ndarray:
+    """Training examples on the host; raises TypeError unless they are floating-point."""
+    x = np.asarray(x_train)
+    if not np.issubdtype(x.dtype, np.floating):
+        raise TypeError(f"x_train: expected a floating-point array, got {x.dtype}. Scale or cast it first.")
+    return x
+
+
+def finite_mean(x: np.ndarray) -> np.ndarray:
+    """Mean of training examples in float64; raises ValueError unless all of them are finite."""
+    mean = x.mean(axis=0, dtype=np.float64)
+    if not np.isfinite(mean).all():
         raise ValueError(
-            f"{argument}: expected shape (..., {', '.join(map(str, statistic.shape))}) as in fit, got {x.shape}. "
+            f"x_train: expected finite values, got {np.sum(~np.isfinite(mean))} dimensions with NaN or infinity. "
+            "Clean the training examples."
+        )
+    return mean
+
+
+def leading_axes(x: Any, shape: tuple[int, ...], argument: str) -> int:
+    """How many axes x has before those of one example; raises ValueError unless it ends in `shape`."""
+    num_leading = x.ndim - len(shape)
+    if num_leading < 0 or x.shape[num_leading:] != shape:
+        raise ValueError(
+            f"{argument}: expected shape (..., {', '.join(map(str, shape))}) as in fit, got {x.shape}. "
             "Reshape it, or fit on examples of this shape."
         )
+    return num_leading
+
+
+def aligned(statistic: np.ndarray, x: Any, argument: str) -> np.ndarray:
+    """A statistic of one example with axes of length 1 before it, one for each leading axis of x."""
     # Leading axes of length 1 spell the broadcast out, as jax_numpy_rank_promotion="raise" demands.
-    return statistic.reshape((1,) * num_leading + statistic.shape)
+    return statistic.reshape((1,) * leading_axes(x, statistic.shape, argument) + statistic.shape)

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
+from jaxdl.data.preprocessing import aligned, finite_mean, floating, leading_axes
+
 if TYPE_CHECKING:
     import jax
 
@@ -82,17 +84,12 @@ class Whitening(NamedTuple):
         References:
             Bell, Sejnowski, "The 'independent components' of natural scenes are edge filters", 1997 (ZCA).
         """
-        x = np.asarray(x_train)
+        x = floating(x_train)
         _check(x, kind, ddof, floor)
         shape, flat = x.shape[1:], x.reshape(len(x), -1)
         if num_components is not None:
             _check_components(num_components, kind, flat.shape[1])
-        mean = flat.mean(axis=0, dtype=np.float64)
-        if not np.isfinite(mean).all():
-            raise ValueError(
-                f"x_train: expected finite values, got {np.sum(~np.isfinite(mean))} dimensions with NaN or infinity. "
-                "Clean the training examples."
-            )
+        mean = finite_mean(flat)
         covariance = np.zeros((len(mean), len(mean)))
         for start in range(0, len(flat), _ROWS):  # by rows: a float64 copy of all the examples would double the memory
             centred = flat[start : start + _ROWS] - mean
@@ -127,8 +124,7 @@ class Whitening(NamedTuple):
         Raises:
             ValueError: the trailing axes of x are not those of one training example.
         """
-        num_leading = _num_leading("x", x, self.mean.shape)
-        return _apply(self.forward, x - self.mean.reshape((1,) * num_leading + self.mean.shape), num_leading)
+        return _apply(self.forward, x - aligned(self.mean, x, "x"), x.ndim - self.mean.ndim)
 
     def inverse(self, z: Array) -> Array:
         """x = mean + backward z; gives back what `transform` took, and the mean in constant or left out directions.
@@ -142,8 +138,8 @@ class Whitening(NamedTuple):
         Raises:
             ValueError: the trailing axes of z are not those of one whitened example.
         """
-        num_leading = _num_leading("z", z, self.backward.shape[self.mean.ndim :])
-        return _apply(self.backward, z, num_leading) + self.mean.reshape((1,) * num_leading + self.mean.shape)
+        x = _apply(self.backward, z, leading_axes(z, self.backward.shape[self.mean.ndim :], "z"))
+        return x + aligned(self.mean, x, "x")
 
 
 def _apply(matrix: np.ndarray, values: Any, num_leading: int) -> Any:
@@ -158,8 +154,6 @@ def _apply(matrix: np.ndarray, values: Any, num_leading: int) -> Any:
 
 
 def _check(x: np.ndarray, kind: str, ddof: int, floor: float) -> None:
-    if not np.issubdtype(x.dtype, np.floating):
-        raise TypeError(f"x_train: expected a floating-point array, got {x.dtype}. Scale or cast it first.")
     if kind not in ("pca", "zca"):
         raise ValueError(f"kind: expected 'pca' or 'zca', got {kind!r}. Use 'zca' to keep images looking like images.")
     _whole_number(ddof=ddof, minimum=0, remedy="Use 1 (unbiased) or 0 (maximum likelihood).")
@@ -187,13 +181,3 @@ def _check_components(num_components: Any, kind: str, num_features: int) -> None
     _whole_number(num_components=num_components, minimum=1, remedy="Use None for all.")
     if num_components > num_features:
         raise ValueError(f"num_components: expected at most {num_features} features; got {num_components}. Use None.")
-
-
-def _num_leading(argument: str, values: Any, shape: tuple[int, ...]) -> int:
-    num_leading = values.ndim - len(shape)
-    if num_leading < 0 or values.shape[num_leading:] != shape:
-        raise ValueError(
-            f"{argument}: expected shape (..., {', '.join(map(str, shape))}) as in fit, got {values.shape}. "
-            "Reshape it, or fit on examples of this shape."
-        )
-    return num_leading
