@@ -4,6 +4,7 @@ from jaxdl import activations as activations
 from jaxdl import data as data
 from jaxdl import diagnostics as diagnostics
 from jaxdl import initializers as initializers
+from jaxdl import layers as layers
 from jaxdl import losses as losses
 from jaxdl import models as models
 from jaxdl import optimizers as optimizers
@@ -22,6 +23,7 @@ __all__ = [
     "data",
     "diagnostics",
     "initializers",
+    "layers",
     "losses",
     "models",
     "optimizers",

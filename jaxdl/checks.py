@@ -53,11 +53,17 @@ def objective(value: Any) -> None:
 
 
 def number(
-    *, minimum: float, below: float | None = None, exclusive: bool = False, remedy: str, **argument: Any
+    *,
+    minimum: float,
+    below: float | None = None,
+    exclusive: bool = False,
+    finite: bool = True,
+    remedy: str,
+    **argument: Any,
 ) -> None:
     """Raises ValueError unless the one keyword left is a finite real scalar >= `minimum` (> it where `exclusive`).
 
-    With `below`, it has to be less than that, too. Of a traced scalar only shape and type are known, and checked.
+    With `finite=False` infinity will do. With `below`, it has to be less than that, too. Of a traced scalar only shape and type are known, and checked.
     """
     ((name, value),) = argument.items()
     is_array = isinstance(value, (jax.Array, np.ndarray))
@@ -65,10 +71,10 @@ def number(
     ok = not isinstance(value, bool) and np.ndim(value) == 0
     ok = ok and (jax.dtypes.issubdtype(kind, np.floating) or jax.dtypes.issubdtype(kind, np.integer))
     if ok and not isinstance(value, Tracer):
-        ok = bool(np.isfinite(value)) and (value > minimum if exclusive else value >= minimum)
+        ok = bool(np.isfinite(value) or not finite) and (value > minimum if exclusive else value >= minimum)
         ok = ok and (below is None or bool(value < below))
     if not ok:
         got = f"shape {np.shape(value)} of {kind}" if is_array and np.ndim(value) else repr(value)
         at_least = f"{'>' if exclusive else '>='} {minimum:g}"
         domain = at_least if below is None else f"{at_least} and < {below:g}"
-        raise ValueError(f"{name}: expected one finite number {domain}; got {got}. {remedy}")
+        raise ValueError(f"{name}: expected one {'finite ' * finite}number {domain}; got {got}. {remedy}")

@@ -23,8 +23,8 @@ LEVELS = [
 
 
 PUBLIC = (
-    "activations", "data", "diagnostics", "initializers", "losses", "models", "optimizers", "procedures",
-    "regularizers", "training", "tree",
+    "activations", "data", "diagnostics", "initializers", "layers", "losses", "models", "optimizers",
+    "procedures", "regularizers", "training", "tree",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxdl import checks
 
-Bound = float | Callable[[jax.Array], jax.Array | float]
+Bound = float | Callable[[Any], Any]
 
 
 class BatchRenorm(nn.BatchNorm):
@@ -130,9 +130,9 @@ class BatchRenorm(nn.BatchNorm):
     def _check_bounds(self) -> None:
         remedy = "r_max=1 with d_max=0 is batch normalization; 3 and 5 are the values of the paper."
         if not callable(self.r_max):
-            checks.number(r_max=self.r_max, minimum=1, remedy=remedy)
+            checks.number(r_max=self.r_max, minimum=1, finite=False, remedy=remedy)
         if not callable(self.d_max):
-            checks.number(d_max=self.d_max, minimum=0, remedy=remedy)
+            checks.number(d_max=self.d_max, minimum=0, finite=False, remedy=remedy)
         if not self.force_float32_reductions:
             raise ValueError(
                 "force_float32_reductions: expected True, since the ratio of two variances needs it; got False. "

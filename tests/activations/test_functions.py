@@ -43,7 +43,7 @@ def function(name):
 
 
 def test_every_name_has_a_closed_form():
-    assert set(CLOSED_FORMS) == set(activations.__all__)
+    assert set(CLOSED_FORMS) == set(activations.__all__) - {"FACTS", "Facts", "facts"}
 
 
 @pytest.mark.parametrize("name", CLOSED_FORMS)

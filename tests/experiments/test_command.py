@@ -79,7 +79,10 @@ class Links(HTMLParser):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["vanishing"], "NAME: expected one of vanishing_gradient, depth, initialization, activations, normalization; got 'vanishing'"),
+        (
+            ["vanishing"],
+            f"NAME: expected one of {', '.join(experiments.NAMES)}; got 'vanishing'",
+        ),
         (["depth", "--seeds", "0"], "--seeds: expected a whole number >= 1; got 0"),
         (["depth", "--dataset", "cifar"], "invalid choice: 'cifar'"),
         (["depth", "--preset", "huge"], "invalid choice: 'huge'"),
