@@ -4,44 +4,27 @@
 `python -m experiments activations --dataset mnist`     the same on MNIST; a few minutes on two cores
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
-from flax import linen as nn
 from matplotlib.figure import Figure
 
 import jaxdl
 from experiments import rules
 from experiments.claims import Experiment, Result, Run
+from jaxdl.activations import FACTS, Facts
 
 WIDTH, HIDDEN, BATCH = 64, 3, 32
 RATES = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 TUNING_SEEDS = 3
 
 
-class Kind(NamedTuple):
-    """An activation and the initializer of the kernels that goes with it."""
-
-    activation: Callable[[jax.Array], jax.Array]
-    scale: float
-    mode: Literal["fan_in", "fan_avg"]
-    source: str
-
-
-# The variance of a weight is scale / fan; each is the one its authors, or the analysis of its slope at 0, ask for.
-KINDS = {
-    "sigmoid": Kind(nn.sigmoid, 1.0, "fan_avg", "Glorot"),
-    "tanh": Kind(nn.tanh, 1.0, "fan_avg", "Glorot"),
-    "softsign": Kind(nn.soft_sign, 1.0, "fan_avg", "Glorot"),
-    "relu": Kind(nn.relu, 2.0, "fan_in", "He"),
-    "leaky_relu": Kind(nn.leaky_relu, 2.0 / (1 + 0.01**2), "fan_in", "He, slope 0.01"),
-    "elu": Kind(nn.elu, 2.0, "fan_in", "He"),
-    "selu": Kind(nn.selu, 1.0, "fan_in", "LeCun"),
-}
+# Each with the initializer it is paired with.
+COMPARED = {name: FACTS[name] for name in ("sigmoid", "tanh", "soft_sign", "relu", "leaky_relu", "elu", "selu")}
 FAMILY = ("relu", "leaky_relu", "elu", "selu")
 
 
@@ -55,7 +38,7 @@ class Sweep(NamedTuple):
 
 def run(run: Run) -> None:
     """Trains every activation at every rate, chooses the rate by validation, and compares training losses."""
-    sweeps = {name: sweep(run, kind) for name, kind in KINDS.items()}
+    sweeps = {name: sweep(run, kind) for name, kind in COMPARED.items()}
     chosen = {name: choose(found.validation[:, :TUNING_SEEDS]) for name, found in sweeps.items()}
     losses = {name: judged(found.training)[chosen[name]] for name, found in sweeps.items()}
     for name, found in sweeps.items():
@@ -85,9 +68,7 @@ def run(run: Run) -> None:
         remark="without tuning the order is another, so the comparison can fail" if control.verdict == "FAIL" else "",
     )
     reached = {name: np.exp(np.log(values).mean()) for name, values in losses.items()}
-    listed = (
-        f"{name} (eta {RATES[chosen[name]]:g}, {kind.source}) {reached[name]:.3g}" for name, kind in KINDS.items()
-    )
+    listed = (f"{name} (eta {RATES[chosen[name]]:g}) {value:.3g}" for name, value in reached.items())
     run.note(f"Geometric means of the judged training losses: {', '.join(listed)}.")
 
 
@@ -126,13 +107,13 @@ def choose(validation: np.ndarray) -> int:
     return int(np.argmin(np.where(np.isfinite(mean), mean, np.inf)))
 
 
-def sweep(run: Run, kind: Kind) -> Sweep:
+def sweep(run: Run, kind: Facts) -> Sweep:
     """All rates times all seeds of one activation as one program; every rate starts from the same draws."""
     train, validation, epochs = run.splits.train, run.splits.validation, run.settings["epochs"][run.dataset]
     model = jaxdl.models.MLP(
         (WIDTH,) * HIDDEN + (10,),
-        activation=kind.activation,
-        kernel_init=nn.initializers.variance_scaling(kind.scale, kind.mode, "normal"),
+        activation=kind.function,
+        kernel_init=kind.initializer(),
     )
     objective = jaxdl.training.supervised(model, jaxdl.losses.softmax_cross_entropy)
     tx = optax.inject_hyperparams(optax.sgd)(learning_rate=RATES[0])

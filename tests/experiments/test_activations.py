@@ -20,7 +20,7 @@ def small_run():
 def verdicts(run, monkeypatch, best=2, **level):
     """Findings where each activation's judged losses are about `level`, at the rate numbered `best`."""
     rates, seeds = len(activations.RATES), activations.TUNING_SEEDS + run.seeds
-    names = iter(activations.KINDS)
+    names = iter(activations.COMPARED)
 
     def sweep(run, kind):
         spread = np.linspace(0.99, 1.01, seeds)
@@ -58,18 +58,8 @@ def test_a_judged_run_that_diverges_is_the_slowest():
     assert activations.faster(np.full(5, np.nan), np.array([1.0, 1.1, 1.2, 1.0, 0.9])).verdict == "FAIL"
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "selu"])
-def test_initializers_keep_the_second_moment_of_the_signal(name):
-    """scale * E[f(z)^2] = 1 for z from N(0, 1), by quadrature."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(201)
-    kind = activations.KINDS[name]
-    moment = np.sum(weights * np.asarray(kind.activation(nodes), np.float64) ** 2) / np.sqrt(2 * np.pi)
-    assert kind.mode == "fan_in"
-    assert kind.scale * moment == pytest.approx(1, abs=5e-3)
-
-
 def test_every_member_is_the_single_run_with_its_rate_and_seed(small_run):
-    kind = activations.KINDS["tanh"]
+    kind = activations.COMPARED["tanh"]
     found = activations.sweep(small_run, kind)
     train = small_run.splits.train
     model = jaxdl.models.MLP(
