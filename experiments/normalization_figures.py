@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 
 def accuracy_figure(trained: Mapping[Any, Any], arms: Mapping[str, Sequence[str]], dataset: str) -> Figure:
@@ -24,6 +25,7 @@ def accuracy_figure(trained: Mapping[Any, Any], arms: Mapping[str, Sequence[str]
             axis.plot(np.full(len(result.test), place), result.test, ".", color=colours[name])
         finals = np.concatenate([trained[layout, name].test for name in names])
         axis.set(xlabel="epoch", ylabel=f"accuracy on {dataset} (%)", title=layout, ylim=(finals.min() - 4, 100.5))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8, loc="lower right")
     return figure
