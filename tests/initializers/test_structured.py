@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from jaxdl.initializers import delta_orthogonal, identity, orthogonal, sparse
 
@@ -12,6 +13,19 @@ KEY = jax.random.key(0)
 def test_identity_is_padded_with_zeros(shape):
     np.testing.assert_array_equal(identity(2.0)(KEY, shape), 2 * np.eye(*shape))
     assert identity()(KEY, shape, jnp.bfloat16).dtype == jnp.bfloat16
+
+
+def test_an_identity_recurrence_of_relus_adds_up_what_comes_in():
+    """Le, Jaitly, Hinton 2015: with non-negative inputs h_T = sum_t U x_t, and its derivative by any x_t is U."""
+    cell = nn.SimpleCell(4, activation_fn=nn.relu, recurrent_kernel_init=identity())
+    x = jax.random.uniform(KEY, (2, 9, 3))
+    variables = nn.RNN(cell).init(jax.random.key(1), x)
+    u = jnp.abs(variables["params"]["cell"]["i"]["kernel"])
+    variables["params"]["cell"]["i"]["kernel"] = u
+    last = lambda x: nn.RNN(cell).apply(variables, x)[:, -1]  # noqa: E731
+    np.testing.assert_allclose(last(x), (x @ u).sum(1), rtol=1e-5)
+    by_time = jax.grad(lambda x: last(x).sum())(x)
+    np.testing.assert_allclose(by_time, jnp.broadcast_to(u.sum(1), x.shape), rtol=1e-5)
 
 
 @pytest.mark.parametrize("window", [(3, 3), (5,), (2, 3)])
