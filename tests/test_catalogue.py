@@ -68,3 +68,10 @@ def test_the_test_exists(row):
 def test_a_symbol_that_does_not_exist_is_noticed():
     with pytest.raises((ModuleNotFoundError, AttributeError)):
         find("jaxdl.activations.no_such_activation")
+
+
+def test_the_tests_that_slide_errors_name_exist():
+    named = set(re.findall(r"`(test_\w+)`", (CHECKOUT / "docs" / "slide_errors.md").read_text()))
+    sources = "\n".join(path.read_text() for path in (CHECKOUT / "tests").rglob("test_*.py"))
+    assert named
+    assert not {name for name in named if f"def {name}(" not in sources}
