@@ -63,7 +63,8 @@ def number(
 ) -> None:
     """Raises ValueError unless the one keyword left is a finite real scalar >= `minimum` (> it where `exclusive`).
 
-    With `finite=False` infinity will do. With `below`, it has to be less than that, too. Of a traced scalar only shape and type are known, and checked.
+    With `finite=False` infinity will do; with `below`, it has to be less than that, too. Of a traced scalar only shape
+    and type are known, and checked.
     """
     ((name, value),) = argument.items()
     is_array = isinstance(value, (jax.Array, np.ndarray))
