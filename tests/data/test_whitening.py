@@ -146,6 +146,8 @@ def test_jax_arrays_jit_vmap_and_gradient(x, kind):
     np.testing.assert_allclose(passed, z, atol=1e-4)
     np.testing.assert_allclose(jax.vmap(whitening.transform)(jnp.asarray(x)), z, atol=1e-4)
     np.testing.assert_allclose(jax.jit(whitening.inverse)(z), x, atol=1e-4)
+    on_host = jax.jit(lambda fitted: (fitted.transform(x), fitted.inverse(z)))(whitening)  # traced, and x is not
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), on_host, (z, x))
     grad = jax.grad(lambda x: whitening.transform(x).sum())(jnp.asarray(x[0]))
     np.testing.assert_allclose(grad, whitening.forward.reshape(-1, 2, 2).sum(0), rtol=1e-4)
 
