@@ -116,7 +116,7 @@ def test_encoding_under_jit_vmap_grad_and_bfloat16():
         ),
         (lambda: colour.srgb_to_lab(jnp.zeros((3, 2))), ValueError, r"rgb: expected shape \(\.\.\., 3\); got \(3, 2\)"),
         (lambda: colour.ab_bins(grid=0), ValueError, "grid: expected a number > 0 and <= 130.0; got 0"),
-        (lambda: colour.ab_bins(margin=-1), ValueError, "margin: expected a number >= 0; got -1"),
+        (lambda: colour.ab_bins(margin=-1), ValueError, "margin: expected one finite number >= 0; got -1. Use 0"),
         (lambda: colour.encode_ab(jnp.zeros(3), jnp.ones((9, 2))), ValueError, r"ab: expected shape \(\.\.\., 2\)"),
         (lambda: colour.encode_ab(jnp.zeros(2), jnp.ones(2)), ValueError, r"bins: expected centres .* got \(2,\)"),
         (
@@ -132,7 +132,7 @@ def test_encoding_under_jit_vmap_grad_and_bfloat16():
         (
             lambda: colour.encode_ab(jnp.zeros(2), jnp.ones((9, 2)), sigma=0.0),
             ValueError,
-            "sigma: expected a number > 0; got 0.0",
+            "sigma: expected one finite number > 0; got 0.0. Use 5",
         ),
     ],
 )
