@@ -63,7 +63,7 @@ def number(
 ) -> None:
     """Raises ValueError unless the one keyword left is a finite real scalar >= `minimum` (> it where `exclusive`).
 
-    With `finite=False` infinity will do. With `below`, it has to be less than that, too. Of a traced scalar only shape
+    With `finite=False` infinity will do; with `below`, it has to be less than that, too. Of a traced scalar only shape
     and type are known, and checked.
     """
     ((name, value),) = argument.items()

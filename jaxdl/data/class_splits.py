@@ -30,7 +30,7 @@ def split_by_class(data: Any, classes: Sequence[int], *, relabel: bool = True) -
         (examples of `classes`, the others), each as `data`.
 
     Raises:
-        TypeError: `data` is neither Splits nor Examples, or the labels are no integers.
+        TypeError: `data` is neither Splits nor Examples, or labels or `classes` are no integers.
         ValueError: labels of another shape, or `classes` that are empty, repeated, absent or all there are.
 
     Example:
@@ -44,7 +44,7 @@ def split_by_class(data: Any, classes: Sequence[int], *, relabel: bool = True) -
     for part in parts:
         _check_labels(np.asarray(part.y))
     present = np.unique(np.concatenate([part.y for part in parts])).tolist()
-    chosen = [int(label) for label in classes]
+    chosen = _indices(classes)
     others = [label for label in present if label not in chosen]
     if not chosen or not others or len(set(chosen)) < len(chosen) or not set(chosen) <= set(present):
         raise ValueError(
@@ -54,6 +54,13 @@ def split_by_class(data: Any, classes: Sequence[int], *, relabel: bool = True) -
     sides = [[_of(part, labels, relabel) for part in parts] for labels in (chosen, others)]
     first, second = (Splits(*side) if isinstance(data, Splits) else side[0] for side in sides)
     return first, second
+
+
+def _indices(classes: Sequence[int]) -> list[int]:
+    given = list(classes)
+    if not all(np.ndim(label) == 0 and np.issubdtype(np.asarray(label).dtype, np.integer) for label in given):
+        raise TypeError(f"classes: expected integer class indices; got {given!r}. Pass for example range(5).")
+    return [int(label) for label in given]
 
 
 def _check_labels(y: np.ndarray) -> None:

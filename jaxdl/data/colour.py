@@ -63,8 +63,7 @@ def ab_bins(*, grid: float = 10.0, margin: float = 0.0) -> np.ndarray:
     """
     if not 0 < grid <= _LARGEST:
         raise ValueError(f"grid: expected a number > 0 and <= {_LARGEST}; got {grid}. Use 10.")
-    if not 0 <= margin < np.inf:
-        raise ValueError(f"margin: expected a number >= 0; got {margin}. Use 0 for centres that are colours.")
+    checks.number(margin=margin, minimum=0, remedy="Use 0 for centres that are colours.")
     from scipy.spatial import KDTree
 
     multiples = np.arange(-(_LARGEST // grid) - 1, _LARGEST // grid + 2) * grid
@@ -102,8 +101,7 @@ def encode_ab(ab: jax.Array, bins: jax.Array, *, neighbours: int = 5, sigma: flo
     checks.whole_number(neighbours=neighbours, minimum=1, remedy="Use 5.")
     if neighbours > len(bins):
         raise ValueError(f"neighbours: expected at most the {len(bins)} bins; got {neighbours}. Use 5.")
-    if not 0 < sigma < np.inf:
-        raise ValueError(f"sigma: expected a number > 0; got {sigma}. Use 5.")
+    checks.number(sigma=sigma, minimum=0, exclusive=True, remedy="Use 5.")
     points = ab.astype(jnp.promote_types(ab.dtype, jnp.float32))[..., None, :]
     centres = bins.astype(points.dtype).reshape((1,) * (ab.ndim - 1) + bins.shape)
     nearness, which = jax.lax.top_k(-jnp.square(points - centres).sum(-1), neighbours)

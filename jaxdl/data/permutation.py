@@ -1,5 +1,7 @@
 """One fixed permutation of the pixels of every example."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -38,7 +40,7 @@ def permute_pixels(key: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
             f"x: expected shape (N, features), (N, H, W) or (N, H, W, C); got {shape}. Add the axis of examples."
         )
     num_channels = shape[3] if len(shape) == 4 else 1
-    num_features = int(jnp.size(x) // shape[0]) if shape[0] else 0
+    num_features = math.prod(shape[1:])
     pixels = jax.random.permutation(key, num_features // max(num_channels, 1))
     permutation = (pixels[:, None] * num_channels + jnp.arange(num_channels)[None, :]).ravel().astype(jnp.int32)
     return jnp.reshape(jnp.asarray(x).reshape(shape[0], num_features)[:, permutation], shape), permutation

@@ -1,7 +1,6 @@
 """Toy problems of the lectures; each is an example axis first, from an explicit key."""
 
 from collections.abc import Callable
-from math import inf
 
 import jax
 import jax.numpy as jnp
@@ -39,8 +38,8 @@ def two_dots(
     """
     checks.one_key(key)
     checks.whole_number(num_examples=num_examples, minimum=2, remedy="Try 200.")
-    _not_negative(distance=distance)
-    _not_negative(deviation=deviation)
+    checks.number(distance=distance, minimum=0, remedy="Use 4.0.")
+    checks.number(deviation=deviation, minimum=0, remedy="Use 1.0.")
     y = jnp.arange(num_examples, dtype=jnp.int32) % 2
     centres = jnp.stack([(y.astype(jnp.float32) - 0.5) * distance, jnp.zeros(num_examples, jnp.float32)], -1)
     return centres + deviation * jax.random.normal(key, (num_examples, 2), jnp.float32), y
@@ -72,8 +71,8 @@ def noisy_curve(
     """
     checks.one_key(key)
     checks.whole_number(num_examples=num_examples, minimum=1, remedy="Try 100.")
-    if not precision > 0:
-        raise ValueError(f"precision: expected a number > 0; got {precision}. It is 1 / variance of the noise.")
+    remedy = "It is 1 / variance of the noise."
+    checks.number(precision=precision, minimum=0, exclusive=True, finite=False, remedy=remedy)
     if not interval[0] < interval[1]:
         raise ValueError(f"interval: expected (low, high) with low < high; got {interval}. Use (-1.0, 1.0).")
     x_key, noise_key = jax.random.split(key)
@@ -108,9 +107,3 @@ def random_regression(
     x_key, y_key = jax.random.split(key)
     x = jax.random.normal(x_key, (num_examples, num_inputs), jnp.float32)
     return x, jax.random.normal(y_key, (num_examples, num_outputs), jnp.float32)
-
-
-def _not_negative(**argument: float) -> None:
-    ((name, value),) = argument.items()
-    if not 0 <= value < inf:
-        raise ValueError(f"{name}: expected a number >= 0; got {value}. Use 1.0.")

@@ -145,7 +145,7 @@ class Whitening(NamedTuple):
 def _apply(matrix: np.ndarray, values: Any, num_leading: int) -> Any:
     axes = values.ndim - num_leading
     summed = (tuple(range(num_leading, values.ndim)), tuple(range(matrix.ndim - axes, matrix.ndim)))
-    if isinstance(values, np.ndarray):
+    if isinstance(values, np.ndarray) and isinstance(matrix, np.ndarray):
         return np.tensordot(values, matrix, summed)
     import jax.numpy as jnp
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax.linen.dtypes import canonicalize_dtype
 
 from jaxdl import checks
 
@@ -79,8 +80,9 @@ class BatchRenorm(nn.BatchNorm):
         r = jnp.clip(jnp.sqrt(batch_var + self.epsilon) / sigma, 1 / r_max, r_max)
         d = jnp.clip((batch_mean - mean.value) / sigma, -d_max, d_max)
         y = y * jax.lax.stop_gradient(r).reshape(spread) + jax.lax.stop_gradient(d).reshape(spread)
-        mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
-        var.value = self.momentum * var.value + (1 - self.momentum) * batch_var
+        for running, of_batch in ((mean, batch_mean), (var, batch_var)):
+            moved = self.momentum * running.value + (1 - self.momentum) * of_batch
+            running.value = moved.astype(running.value.dtype)  # a scan over steps carries it
 
         operands = [x]
         if self.use_scale:
@@ -89,7 +91,7 @@ class BatchRenorm(nn.BatchNorm):
         if self.use_bias:
             operands.append(self.param("bias", self.bias_init, shape, self.param_dtype))
             y = y + operands[-1].reshape(spread)
-        return y.astype(jnp.result_type(*operands) if self.dtype is None else self.dtype)
+        return y.astype(canonicalize_dtype(*operands, dtype=self.dtype))
 
     def _normalized_by_batch(
         self, x: jax.Array, mask: jax.Array | None, shape: tuple[int, ...]

@@ -102,7 +102,7 @@ def orthogonal(
     return lambda params: strength * _sum(lambda kernel: entry(_gram_error(kernel)), where, params)
 
 
-def kl_sparsity(strength: float | jax.Array, *, target: float = 0.05, where: tree.Where = None) -> Penalty:
+def kl_sparsity(strength: float | jax.Array, *, target: float | jax.Array = 0.05, where: tree.Where = None) -> Penalty:
     """`strength * sum_j KL(target || m_j)`, with m_j the mean activation of unit j.
 
         KL(t || m) = t ln(t / m) + (1 - t) ln((1 - t) / (1 - m))
@@ -113,7 +113,7 @@ def kl_sparsity(strength: float | jax.Array, *, target: float = 0.05, where: tre
 
     Args:
       strength: number >= 0, or a traced scalar.
-      target: the mean activation wanted, in (0, 1).
+      target: the mean activation wanted, in (0, 1); a number, or a traced scalar.
       where: which leaves of the tree of activations; all by default.
 
     Returns:
@@ -136,8 +136,7 @@ def kl_sparsity(strength: float | jax.Array, *, target: float = 0.05, where: tre
       Ng, "Sparse autoencoder", 2011 (this form).
     """
     _check_strength(strength)
-    if isinstance(target, bool) or not isinstance(target, (int, float)) or not 0 < target < 1:
-        raise ValueError(f"target: expected a number in (0, 1), a mean activation; got {target!r}. Use 0.05.")
+    checks.number(target=target, minimum=0, below=1, exclusive=True, remedy="It is a mean activation; use 0.05.")
 
     def divergence(activations: jax.Array) -> jax.Array:
         if activations.ndim < 1:

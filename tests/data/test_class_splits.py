@@ -60,6 +60,19 @@ def test_classes_that_divide_nothing(examples, classes):
         split_by_class(examples, classes)
 
 
+@pytest.mark.parametrize("classes", [[1.5], [0.0], ["0"], [[0, 3]], [True]])
+def test_classes_that_are_no_indices(examples, classes):
+    with pytest.raises(
+        TypeError, match=r"classes: expected integer class indices; got \[.*Pass for example range\(5\)"
+    ):
+        split_by_class(examples, classes)
+
+
+def test_classes_may_be_an_array(examples):
+    for classes in (np.array([7, 0]), jnp.array([7, 0], jnp.uint8), (np.int32(7), 0)):
+        assert split_by_class(examples, classes)[0].y.tolist() == [1, 0, 1, 0]
+
+
 def test_refusals(examples):
     with pytest.raises(TypeError, match="data: expected Splits or Examples; got tuple"):
         split_by_class(tuple(examples), [0])  # type: ignore[call-overload]

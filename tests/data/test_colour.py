@@ -34,6 +34,14 @@ def test_greys_have_no_colour():
     assert float(colour.srgb_to_lab(jnp.full(3, 0.5))[0]) == pytest.approx(53.389, abs=1e-2)
 
 
+@pytest.mark.parametrize("grey", [0.005, 0.02, 0.04, 0.041, 0.06])
+def test_near_black_both_curves_are_straight(grey):
+    """Up to 0.04045 the luminance is grey / 12.92, and up to (6 / 29)^3 L is 116 / (3 (6 / 29)^2) times it."""
+    luminance = grey / 12.92 if grey <= 0.04045 else ((grey + 0.055) / 1.055) ** 2.4
+    lightness = float(colour.srgb_to_lab(jnp.full(3, grey))[0])
+    assert lightness == pytest.approx(116 / (3 * (6 / 29) ** 2) * luminance, rel=1e-4)
+
+
 def test_gradients_are_finite_and_dtype_is_kept():
     corners = jnp.array([*CORNERS, (0.04045, 0.5, 0.003)], jnp.float32)
     for output in range(3):
@@ -116,7 +124,7 @@ def test_encoding_under_jit_vmap_grad_and_bfloat16():
         ),
         (lambda: colour.srgb_to_lab(jnp.zeros((3, 2))), ValueError, r"rgb: expected shape \(\.\.\., 3\); got \(3, 2\)"),
         (lambda: colour.ab_bins(grid=0), ValueError, "grid: expected a number > 0 and <= 130.0; got 0"),
-        (lambda: colour.ab_bins(margin=-1), ValueError, "margin: expected a number >= 0; got -1"),
+        (lambda: colour.ab_bins(margin=-1), ValueError, "margin: expected one finite number >= 0; got -1. Use 0"),
         (lambda: colour.encode_ab(jnp.zeros(3), jnp.ones((9, 2))), ValueError, r"ab: expected shape \(\.\.\., 2\)"),
         (lambda: colour.encode_ab(jnp.zeros(2), jnp.ones(2)), ValueError, r"bins: expected centres .* got \(2,\)"),
         (
@@ -132,7 +140,7 @@ def test_encoding_under_jit_vmap_grad_and_bfloat16():
         (
             lambda: colour.encode_ab(jnp.zeros(2), jnp.ones((9, 2)), sigma=0.0),
             ValueError,
-            "sigma: expected a number > 0; got 0.0",
+            "sigma: expected one finite number > 0; got 0.0. Use 5",
         ),
     ],
 )

@@ -41,6 +41,13 @@ def test_the_key_decides_for_any_number_of_examples():
     assert not np.array_equal(permutation, permute_pixels(jax.random.key(1), x)[1])
 
 
+@pytest.mark.parametrize("shape", [(20,), (4, 5), (2, 5, 2)])
+def test_a_split_without_examples_has_the_permutation_of_the_others(shape):
+    empty, permutation = permute_pixels(KEY, np.zeros((0, *shape), np.float32))
+    assert empty.shape == (0, *shape)
+    np.testing.assert_array_equal(permutation, permute_pixels(KEY, np.zeros((3, *shape), np.float32))[1])
+
+
 def test_a_permuted_first_layer_gives_equal_outputs_and_gradients():
     """T27: with W' = W R^T the network cannot tell; only the order of the sums differs."""
     x = np.random.RandomState(2).rand(8, 6, 6, 1).astype(np.float32)

@@ -103,10 +103,16 @@ def test_the_key_decides(make, same_bytes):
     ("call", "message"),
     [
         (lambda: two_dots(KEY, num_examples=1), "num_examples: expected a whole number >= 2; got 1"),
-        (lambda: two_dots(KEY, num_examples=4, distance=-1.0), "distance: expected a number >= 0; got -1.0"),
-        (lambda: two_dots(KEY, num_examples=4, deviation=np.nan), "deviation: expected a number >= 0; got nan"),
+        (
+            lambda: two_dots(KEY, num_examples=4, distance=-1.0),
+            "distance: expected one finite number >= 0; got -1.0. Use 4",
+        ),
+        (
+            lambda: two_dots(KEY, num_examples=4, deviation=np.nan),
+            "deviation: expected one finite number >= 0; got nan. Use 1",
+        ),
         (lambda: noisy_curve(KEY, num_examples=0, precision=1.0), "num_examples: expected a whole number >= 1; got 0"),
-        (lambda: noisy_curve(KEY, num_examples=4, precision=0.0), "precision: expected a number > 0; got 0.0"),
+        (lambda: noisy_curve(KEY, num_examples=4, precision=0.0), "precision: expected one number > 0; got 0.0. It is"),
         (
             lambda: noisy_curve(KEY, num_examples=4, precision=1.0, interval=(1.0, 1.0)),
             r"interval: expected \(low, high\) with low < high; got \(1.0, 1.0\)",

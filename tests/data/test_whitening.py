@@ -115,6 +115,23 @@ def test_data_without_full_rank(kind, floor, dtype):
     np.testing.assert_allclose(whitening.transform(off), z, atol=7 * tolerance)
 
 
+def test_more_examples_than_are_read_at_once():
+    """The statistics change along the examples, so that no part of them stands for the whole."""
+    draws = np.random.RandomState(3)
+    x = draws.randn(9001, 3) @ MIXING[:3, :3] * np.linspace(0.1, 5, 9001)[:, None]
+    whitening = Whitening.fit(x, kind="zca")
+    eigenvalues = np.linalg.eigvalsh(covariance(x))
+    np.testing.assert_allclose(whitening.eigenvalues, eigenvalues[::-1], rtol=1e-9)
+    np.testing.assert_allclose(covariance(whitening.transform(x)), np.eye(3), atol=1e-9)
+
+
+def test_products_are_asked_for_in_full_precision(x):
+    whitening = Whitening.fit(x.astype(np.float32), kind="pca")
+    for call in (whitening.transform, lambda x: whitening.inverse(whitening.transform(x))):
+        program = str(jax.make_jaxpr(call)(x.astype(np.float32)))
+        assert program.count("HIGHEST") >= program.count("dot_general") >= 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_fewer_examples_than_features(kind):
     x = np.random.RandomState(2).rand(4, 6)
@@ -146,6 +163,8 @@ def test_jax_arrays_jit_vmap_and_gradient(x, kind):
     np.testing.assert_allclose(passed, z, atol=1e-4)
     np.testing.assert_allclose(jax.vmap(whitening.transform)(jnp.asarray(x)), z, atol=1e-4)
     np.testing.assert_allclose(jax.jit(whitening.inverse)(z), x, atol=1e-4)
+    on_host = jax.jit(lambda fitted: (fitted.transform(x), fitted.inverse(z)))(whitening)  # traced, and x is not
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), on_host, (z, x))
     grad = jax.grad(lambda x: whitening.transform(x).sum())(jnp.asarray(x[0]))
     np.testing.assert_allclose(grad, whitening.forward.reshape(-1, 2, 2).sum(0), rtol=1e-4)
 

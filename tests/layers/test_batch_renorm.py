@@ -155,6 +155,42 @@ def test_half_precision_inputs_have_float32_statistics(dtype, expected):
     assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {np.dtype("float32")}
 
 
+def test_half_precision_inputs_are_normalized_in_float32():
+    """The rounding of x alone is left: r and d act on numbers of full precision."""
+    x = np.asarray(jnp.asarray(X, "bfloat16"))
+    y, _ = layers.BatchRenorm(use_running_average=False).apply(VARIABLES, x, mutable=["batch_stats"])
+    x = x.astype(np.float64)
+    r, d = reference.corrections(x, **STATS, r_max=3.0, d_max=5.0)
+    np.testing.assert_allclose(y, reference.forward(x, r, d, **PARAMS), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+def test_integer_inputs_are_normalized_as_floats(dtype):
+    """Without scale and bias too, where no parameter lends its dtype."""
+    x = jnp.asarray(DRAWS.randint(0, 200, (8, 5)), dtype)
+    module = layers.BatchRenorm(use_running_average=False, use_scale=False, use_bias=False, r_max=1, d_max=0)
+    y, _ = module.apply({"batch_stats": VARIABLES["batch_stats"]}, x, mutable=["batch_stats"])
+    assert y.dtype == jnp.float32
+    pixels = np.asarray(x, np.float64)
+    np.testing.assert_allclose(y, (pixels - pixels.mean(0)) / np.sqrt(pixels.var(0) + 1e-5), rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture
+def float64_mode():
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_statistics_keep_their_dtype_in_float64_mode(float64_mode, dtype):
+    """A scan over steps carries them."""
+    module = layers.BatchRenorm(use_running_average=False)
+    y, state = module.apply(VARIABLES, jnp.asarray(X, dtype), mutable=["batch_stats"])
+    assert y.dtype == dtype
+    assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {np.dtype("float32")}
+
+
 @pytest.mark.parametrize("use", ["use_scale", "use_bias"])
 def test_without_scale_or_bias(use):
     module = layers.BatchRenorm(use_running_average=False, r_max=1e6, d_max=1e6, **{use: False})

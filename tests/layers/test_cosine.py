@@ -106,6 +106,19 @@ def test_the_slope_at_zero_is_bounded_by_epsilon():
     np.testing.assert_allclose(slope, (KERNEL / np.linalg.norm(KERNEL, axis=0)).T / 0.01, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("share", "factor"), [(0.9, 0.9), (1.1, 1.0)])
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("layer", [dense, conv])
+def test_a_norm_below_epsilon_counts_as_epsilon_and_no_other(layer, centered, share, factor):
+    """Parallel to the weights the cosine is |x| / epsilon below, and 1 from there on."""
+    weights = layer.__defaults__[1][..., :1].astype(np.float64)
+    weights -= weights.mean() if centered else 0
+    x = (share * 0.5 * weights / np.linalg.norm(weights))[..., 0][None].astype(np.float32)
+    options = {"padding": "VALID"} if layer is conv else {}
+    y = layer(x, weights.astype(np.float32), epsilon=0.5, centered=centered, **options)
+    np.testing.assert_allclose(y, factor, rtol=1e-5)
+
+
 @pytest.mark.parametrize("layer", [dense, conv])
 def test_gradients_against_central_differences(layer):
     x, kernel = (jnp.asarray(a) for a in layer.__defaults__)

@@ -46,6 +46,18 @@ def test_leading_axes_dtype_and_transformations():
     assert module.apply(variables, X[:0]).shape == (0, 4)
 
 
+def test_the_options_are_those_of_the_dense_layer():
+    constant = nn.initializers.constant
+    module = layers.Maxout(
+        2, 3, param_dtype="bfloat16", precision="highest", kernel_init=constant(5.0), bias_init=constant(7.0)
+    )
+    params = module.init(jax.random.key(0), X)["params"]["Dense_0"]
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("bfloat16")}
+    np.testing.assert_array_equal(params["kernel"].astype("float32"), np.full((3, 6), 5))
+    np.testing.assert_array_equal(params["bias"].astype("float32"), np.full(6, 7))
+    assert "HIGHEST" in str(jax.make_jaxpr(module.apply)({"params": {"Dense_0": params}}, X))
+
+
 @pytest.mark.parametrize("option", ["features", "pieces"])
 def test_counts(option):
     with pytest.raises(ValueError, match=f"{option}: expected a whole number >= 1; got 0"):

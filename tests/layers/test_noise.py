@@ -77,6 +77,15 @@ def test_two_layers_draw_two_masks():
     assert not np.array_equal(a, b)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_traced_amounts_side_by_side(name):
+    """As a sweep passes them; 0 among them is no special case."""
+    apply = lambda amount: getattr(layers, name)(amount).apply({}, X, False, KEY)  # noqa: E731
+    swept = jax.jit(jax.vmap(apply))(jnp.array([0.0, AMOUNT]))
+    np.testing.assert_allclose(swept[0], X, rtol=1e-6)
+    np.testing.assert_allclose(swept[1], NAMES[name](KEY, X), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["ClassicDropout", "GaussianDropout", "AlphaDropout"])
 def test_a_rate_that_is_no_probability(name):
     with pytest.raises(ValueError, match=r"rate: expected one finite number >= 0 and < 1; got 1"):

@@ -114,6 +114,11 @@ def test_half_precision_layers_keep_float32_parameters():
     assert {leaf.dtype for leaf in jax.tree.leaves(started)} == {np.dtype("float32")}
     values = np.asarray(module.apply(started, X), np.float64)
     np.testing.assert_allclose(values.var(0), 1, atol=0.02)
+    # The layer's outputs are rounded, what is made of them is not.
+    outputs = np.asarray(module.apply(module.init(KEY, X), X), np.float64)
+    params = started["params"]
+    np.testing.assert_allclose(params["layer_instance/kernel/scale"], 1 / outputs.std(0), rtol=1e-5)
+    np.testing.assert_allclose(params["layer_instance"]["bias"], -outputs.mean(0) / outputs.std(0), rtol=1e-5)
 
 
 def test_the_rest_of_the_state_stays(same_bytes):

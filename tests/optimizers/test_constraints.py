@@ -74,6 +74,14 @@ def test_non_negative_weights_are_never_below_zero_and_sometimes_at_it(front):
         assert np.max(kernels) > 0.0
 
 
+def test_non_negative_acts_on_the_leaves_chosen():
+    params = {"a": {"kernel": -jnp.ones((3, 2)), "bias": -jnp.ones(2)}, "b": {"bias": -jnp.ones(2)}}
+    new = project(params, non_negative(where="a/bias"))
+    np.testing.assert_array_equal(new["a"]["bias"], [0, 0])
+    np.testing.assert_array_equal(new["a"]["kernel"], params["a"]["kernel"])
+    np.testing.assert_array_equal(new["b"]["bias"], [-1, -1])
+
+
 @pytest.mark.parametrize("last", [max_norm(1.5), unit_norm()], ids=["max_norm", "unit_norm"])
 def test_non_negative_may_stand_before_the_others(last):
     kernels = trajectory(optax.chain(FRONTS["adam"], non_negative(), last), start())["Dense_0"]["kernel"]

@@ -112,6 +112,17 @@ def test_the_orthogonal_penalty_vanishes_with_the_smaller_gram_matrix_and_could_
     assert np.abs(excess).sum() > max(0, out - fan_in) - 1e-5
 
 
+def test_the_gram_matrix_of_a_square_kernel_is_that_of_its_columns():
+    """For [[2, 0], [1, 1]] K^T K - I is [[4, 1], [1, 0]]; K K^T - I would be [[3, 2], [2, 1]]."""
+    assert float(regularizers.orthogonal(1.0)({"kernel": jnp.array([[2.0, 0.0], [1.0, 1.0]])})) == 6.0
+
+
+def test_the_gram_matrix_is_asked_for_in_full_precision():
+    program = str(jax.make_jaxpr(regularizers.orthogonal(1.0))({"kernel": jnp.eye(3)}))
+    assert program.count("dot_general") == 1
+    assert "HIGHEST" in program
+
+
 def test_descent_on_the_squared_penalty_ends_at_orthonormal_rows():
     penalty = regularizers.orthogonal(1.0, norm="fro2")
     kernel = jnp.asarray(DRAWS.randn(3, 6).astype(np.float32)) * 0.3
@@ -159,6 +170,15 @@ def test_kl_sparsity_and_its_slope_are_finite_everywhere_and_lead_back(mean):
     value, slope = jax.value_and_grad(regularizers.kl_sparsity(1.0, target=0.05))(jnp.full((2, 1), mean))
     np.testing.assert_allclose(value, kl(0.05, edge), rtol=1e-4)
     np.testing.assert_allclose(slope, (-0.05 / edge + 0.95 / (1 - edge)) / 2, rtol=1e-4)
+
+
+def test_targets_side_by_side_and_of_numpy():
+    activations = jnp.full((4, 3), 0.4)
+    of = lambda target: regularizers.kl_sparsity(1.0, target=target)(activations)  # noqa: E731
+    targets = np.array([0.05, 0.4, 0.9], np.float32)
+    expected = 3 * kl(targets.astype(np.float64), 0.4)
+    np.testing.assert_allclose(jax.vmap(of)(targets), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose([of(target) for target in targets], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_nan_activation_is_seen():
@@ -209,9 +229,9 @@ def test_a_traced_strength_must_be_a_scalar():
         jax.jit(lambda strength: regularizers.l2(strength)(PARAMS))(jnp.ones(2))
 
 
-@pytest.mark.parametrize("target", [0.0, 1.0, -0.1, True, "x"])
+@pytest.mark.parametrize("target", [0.0, 1.0, -0.1, True, "x", np.nan, np.ones(2) / 2])
 def test_a_target_that_is_no_mean_activation(target):
-    with pytest.raises(ValueError, match=r"target: expected a number in \(0, 1\), a mean activation; got "):
+    with pytest.raises(ValueError, match=r"target: expected one finite number > 0 and < 1; got .* a mean activation"):
         regularizers.kl_sparsity(1.0, target=target)
 
 

@@ -43,10 +43,8 @@ def elastic_displacement(key: jax.Array, size: tuple[int, int], *, alpha: float,
 
 def check_elastic(alpha: float, sigma: float) -> None:
     """Raises ValueError for a strength or a width that makes no field."""
-    if not 0 <= alpha < np.inf:
-        raise ValueError(f"alpha: expected a number of pixels >= 0; got {alpha}. Try 34 with sigma=4.")
-    if not 0 < sigma < np.inf:
-        raise ValueError(f"sigma: expected a number of pixels > 0; got {sigma}. Try 4 with alpha=34.")
+    checks.number(alpha=alpha, minimum=0, remedy="It is in pixels: try 34 with sigma=4.")
+    checks.number(sigma=sigma, minimum=0, exclusive=True, remedy="It is in pixels: try 4 with alpha=34.")
 
 
 def _smoothing(length: int, sigma: float) -> np.ndarray:

@@ -225,7 +225,8 @@ def test_the_keras_recipe_of_the_lecture(digits_like):
         (dict(flip_horizontal=0.5), TypeError, "flip_horizontal: expected True or False; got 0.5"),
         (dict(flip_vertical=1), TypeError, "flip_vertical: expected True or False; got 1"),
         (dict(elastic=34), TypeError, r"elastic: expected a pair \(alpha, sigma\) or None; got 34"),
-        (dict(elastic=(-1, 4)), ValueError, "alpha: expected a number of pixels >= 0; got -1"),
+        (dict(elastic=(-1, 4)), ValueError, "alpha: expected one finite number >= 0; got -1"),
+        (dict(elastic=("34", 4)), ValueError, "alpha: expected one finite number >= 0; got '34'"),
         (dict(order=2), ValueError, "order: expected 0"),
     ],
 )
