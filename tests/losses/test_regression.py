@@ -43,6 +43,24 @@ def test_against_the_formula(loss):
     assert np.all(np.isfinite(grads))
 
 
+@pytest.mark.parametrize(
+    "loss", [*ERRORS, losses.cosine_proximity, losses.gaussian_nll], ids=lambda loss: loss.__name__
+)
+def test_whole_numbers_no_example_and_bfloat16(loss):
+    y, t = np.array([[1, 0, 2], [3, 1, 1]]), np.array([[0, 5, 2], [1, 1, 4]])
+    expected = loss(y.astype(np.float32), t.astype(np.float32))
+    for kind in (np.int32, np.uint8):
+        np.testing.assert_allclose(loss(y.astype(kind), t.astype(kind)), expected, rtol=1e-6)
+    assert loss(jnp.zeros((0, 3)), jnp.zeros((0, 3))).shape == (0,)
+    np.testing.assert_array_equal(loss(jnp.zeros((2, 0)), jnp.zeros((2, 0))), 0)
+    assert loss(jnp.asarray(y, jnp.bfloat16), jnp.asarray(t, jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def test_a_precision_beside_whole_numbers_is_not_rounded():
+    ours = losses.gaussian_nll(np.array([[1, 2]]), np.array([[1, 0]]), log_precision=0.5)
+    assert float(ours[0]) == pytest.approx(2 * np.exp(0.5) - 0.5 + np.log(2 * np.pi), rel=1e-6)
+
+
 @each_error
 def test_finite_with_finite_gradients_at_extreme_outputs(loss):
     values, grads = jax.value_and_grad(lambda y: loss(y, jnp.zeros((2, 1))).sum())(jnp.array([[1e4], [-1e4]]))
