@@ -43,6 +43,12 @@ def test_the_hinge_of_the_lecture_is_the_sum_not_the_maximum():
     assert float(losses.hinge(jnp.array([[1.0, 2.0, 0.5]]), jnp.array([0]))[0]) == pytest.approx(2.5)
 
 
+@pytest.mark.parametrize(("loss", "power"), [(losses.hinge, 1), (losses.squared_hinge, 2)])
+def test_the_margin_of_the_hinge(loss, power):
+    ours = loss(jnp.array([[1.0, 2.0, -0.5]]), jnp.array([0]), margin=0.25)
+    assert float(ours[0]) == pytest.approx(1.25**power)
+
+
 @pytest.mark.parametrize("loss", CLASS_LOSSES, ids=lambda loss: loss.__name__)
 def test_finite_with_finite_gradients_at_extreme_logits(loss):
     extreme = jnp.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 1e4]])
@@ -214,6 +220,9 @@ def test_rebalancing_weights_average_to_one_and_favour_the_rare():
     np.testing.assert_allclose(losses.rebalancing_weights(counts), expected, rtol=1e-6)
     np.testing.assert_allclose(losses.rebalancing_weights(counts, mix=1.0), 1.0, rtol=1e-6)
     assert np.all(np.diff(expected) > 0)
+    # By the inverse frequency every class that occurs has the same share of the scale, one that does not none.
+    inverse = 100 / (3 * np.array([90, 9, 1]))
+    np.testing.assert_allclose(losses.rebalancing_weights(counts, mix=0), [*inverse, np.inf], rtol=1e-6)
     with pytest.raises(ValueError, match=r"mix: expected a number in \[0, 1\]; got 2"):
         losses.rebalancing_weights(counts, mix=2)
     with pytest.raises(ValueError, match=r"frequencies: expected one for each class"):

@@ -83,7 +83,8 @@ def test_the_derivative_of_the_absolute_error_at_a_tie_is_0():
 def test_cosine_proximity_is_minus_the_cosine():
     cosine = (Y * T).sum(-1) / (np.linalg.norm(Y, axis=-1) * np.linalg.norm(T, axis=-1))
     np.testing.assert_allclose(losses.cosine_proximity(Y, T), -cosine.sum(1), rtol=1e-5)
-    np.testing.assert_allclose(losses.cosine_proximity(1e4 * Y, T), -cosine.sum(1), rtol=1e-5)
+    for scale in (1e4, 1e-4):
+        np.testing.assert_allclose(losses.cosine_proximity(scale * Y, T), -cosine.sum(1), rtol=1e-5)
     np.testing.assert_allclose(losses.cosine_proximity(Y[:, 0], Y[:, 0]), -1, rtol=1e-6)
     mask = cosine > 0
     np.testing.assert_allclose(losses.cosine_proximity(Y, T, mask=mask), -(mask * cosine).sum(1), rtol=1e-5)
@@ -124,6 +125,18 @@ def test_gaussian_nll_with_masked_positions():
     spoiled = np.where(mask, T, np.nan)
     full = losses.gaussian_nll(Y, T, log_precision=0.5, weights=mask.astype(np.float32))
     np.testing.assert_allclose(losses.gaussian_nll(Y, spoiled, log_precision=0.5, mask=mask), full, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "mask"), [(losses.cosine_proximity, T[..., 0] > 0), (losses.gaussian_nll, T > 0)], ids=["cosine", "nll"]
+)
+def test_masked_positions_that_are_nan_leave_no_trace_in_the_gradient(loss, mask):
+    spread = mask[..., None] if mask.ndim < T.ndim else mask
+    spoiled_y, spoiled_t = (np.where(spread, array, np.nan) for array in (Y, T))
+    values, grads = jax.value_and_grad(lambda y: loss(y, spoiled_t, mask=mask).sum())(jnp.asarray(spoiled_y))
+    expected, clean = jax.value_and_grad(lambda y: loss(y, T, mask=mask).sum())(jnp.asarray(Y))
+    assert float(values) == pytest.approx(float(expected), rel=1e-6)
+    np.testing.assert_allclose(grads, clean, rtol=1e-5)
 
 
 def test_gaussian_nll_with_shapes_that_do_not_fit():

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,6 +72,18 @@ def test_a_masked_teacher_may_be_nan():
     spoiled = np.where(mask[:, None], TEACHER, np.nan)
     full = np.asarray(losses.distillation(STUDENT, LABELS, TEACHER))
     np.testing.assert_allclose(losses.distillation(STUDENT, LABELS, spoiled, mask=mask), full * mask, rtol=1e-6)
+
+
+def test_weights_multiply_both_parts_and_a_mask_leaves_both_out():
+    weights, mask = np.array([2.0, 0.5, 3.0, 0.0], np.float32), np.array([1, 0, 1, 1], bool)
+    for loss in (partial(losses.distillation, STUDENT, LABELS, TEACHER), partial(losses.hint, STUDENT, TEACHER)):
+        np.testing.assert_allclose(loss(weights=weights), weights * loss(), rtol=1e-6)
+        np.testing.assert_allclose(loss(mask=mask), mask * loss(), rtol=1e-6)
+
+
+def test_the_temperature_and_the_strength_that_nobody_gives():
+    given = losses.distillation(STUDENT, LABELS, TEACHER, temperature=3.0, strength=1.0, temperature_squared=False)
+    np.testing.assert_array_equal(losses.distillation(STUDENT, LABELS, TEACHER), given)
 
 
 def test_hint_is_half_the_squared_distance():
