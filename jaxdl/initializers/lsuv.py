@@ -1,7 +1,8 @@
 """Layer-sequential unit-variance initialization, for any model."""
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from jax.nn.initializers import orthogonal
 from jax.tree_util import tree_flatten, tree_leaves, tree_unflatten
 
 from jaxdl import checks
-from jaxdl.jaxprs import Edit, Use, evaluate_edited, find_uses, trace, vector_shape
+from jaxdl.jaxprs import Edit, Use, find_uses, readings, trace, vector_shape
 from jaxdl.model import as_model
 from jaxdl.tree import Where, is_kernel, leaf_paths, resolve
 
@@ -25,7 +26,8 @@ class LSUV:
     Attributes:
       variables: those given, with new kernels.
       variances: of the pre-activations of each kernel at the end, one array for each of `kernels`: a scalar, or one
-        value for every layer of a scanned stack. Within the tolerance of 1, unless the rounds were used up.
+        value for every layer of a scanned stack. Within the tolerance of 1, unless the rounds were used up, or there
+        is nothing to rescale: 0 where a layer puts out a constant, NaN where no data reached it or they are NaN.
       rounds: how often each kernel was rescaled, `(kernels,)` int32.
       kernels: their paths, in forward order.
     """
@@ -37,11 +39,13 @@ class LSUV:
 
 
 @dataclass(frozen=True)
-class _Kernel:
-    number: int  # among the leaves of the parameters
-    path: str
+class _Group:
+    """Kernels that enter the same products, such as the gates of a cell concatenated; most often one alone."""
+
+    members: tuple[int, ...]  # numbers among the leaves of the parameters
     uses: tuple[Use, ...]
     stack: tuple[int, ...]  # lengths of the scans that take one slice of it a turn
+    stack_axes: tuple[int, ...]
 
 
 def lsuv(
@@ -59,7 +63,9 @@ def lsuv(
     In forward order, for each kernel W: `W <- W / sqrt(Var(W x))` until `|Var - 1| <= tolerance`, the variance taken
     over all entries of the layer's outputs before the bias. The kernels are found where the traced program multiplies
     data by them, so any model will do, unedited; a kernel used several times (or at every step of a recurrence) is
-    measured over all its uses. Traceable: under `jax.jit` it is one program, under `jax.vmap` one for many starts.
+    measured over all its uses, and one that a later kernel feeds, in a recurrence, has its turn again. Kernels that
+    are concatenated before the product, such as those of `nn.OptimizedLSTMCell`, are measured and rescaled as one.
+    Traceable: under `jax.jit` it is one program, under `jax.vmap` one for many starts.
 
     Args:
       model: whatever `jaxdl.as_model` takes; it runs in evaluation mode.
@@ -71,11 +77,12 @@ def lsuv(
       where: which parameters are kernels.
 
     Returns:
-      An `LSUV`. Parameters that are not chosen, or that are not used as plain factors of a product with data, stay.
+      An `LSUV`. Parameters that are not chosen, or that are not used as plain factors of a product with data (such as
+      embeddings, or kernels behind a weight normalization), stay.
 
     Raises:
-      ValueError: a tolerance or number of rounds out of range, `where` chooses nothing, or none of the chosen
-        parameters multiplies data on the way to the outputs.
+      ValueError: a tolerance or number of rounds out of range, `variables` without "params", `where` chooses nothing,
+        or none of the chosen parameters multiplies data, as it is, on the way to the outputs.
 
     References:
       Mishkin and Matas, "All you need is a good init", 2015, algorithm 1.
@@ -84,57 +91,73 @@ def lsuv(
     checks.whole_number(max_rounds=max_rounds, minimum=1, remedy="20 is the default.")
     if not tolerance > 0:
         raise ValueError(f"tolerance: expected a number > 0; got {tolerance}. 0.02 is the default.")
+    if not isinstance(variables, Mapping) or "params" not in variables:
+        got = f"the keys {sorted(variables)}" if isinstance(variables, Mapping) else type(variables).__name__
+        raise ValueError(
+            f"variables: expected a mapping with 'params', as from the model's init; got {got}. "
+            "Pass {'params': params, ...}."
+        )
     apply, others = as_model(model).apply, {name: value for name, value in variables.items() if name != "params"}
 
-    def total(params: PyTree, x: PyTree) -> jax.Array:
-        outputs = apply({"params": params, **others}, x, train=False)[0]
-        return jnp.stack([jnp.sum(leaf).astype(jnp.float32) for leaf in tree_leaves(outputs)]).sum()
+    def outputs(params: PyTree, x: PyTree) -> PyTree:
+        return apply({"params": params, **others}, x, train=False)[0]
 
-    program = trace(total, variables["params"], x)
+    program = trace(outputs, variables["params"], x)
     leaves, structure = tree_flatten(variables["params"])
-    kernels = _kernels(program, variables["params"], resolve(where, variables["params"]))
-    for kernel, own_key in zip(kernels, jax.random.split(key, len(kernels)), strict=True):
-        leaves[kernel.number] = _orthonormal(own_key, leaves[kernel.number], len(kernel.stack))
+    groups = _groups(program, variables["params"], resolve(where, variables["params"]))
+    keys = iter(jax.random.split(key, sum(len(group.members) for group in groups)))
+    for group in groups:
+        for i in group.members:
+            leaves[i] = _orthonormal(next(keys), leaves[i], group)
 
     def moments(leaves: list[jax.Array], centres: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
-        """Means and variances of every kernel's outputs; deviations are taken from `centres`."""
+        """Means and variances of every group's outputs, by their deviations from `centres`."""
+        edits = []
+        for group, centre in zip(groups, centres, strict=True):
+            token = jnp.stack([centre, centre, centre], -1)
+            # Where the scans' axes are not known, all turns share the group's one token.
+            edits += [Edit(use, jnp.broadcast_to(token, vector_shape(program, use, (3,)))) for use in group.uses]
+        read = iter(readings(program, [*leaves, *tree_leaves(x)], edits, _moments))
+        means, variances = [], []
+        for group, centre in zip(groups, centres, strict=True):
+            total = jnp.zeros((*group.stack, 3))
+            for _ in group.uses:
+                total += jnp.reshape(next(read), (-1, *total.shape)).sum(0)
+            count, first, second = jnp.moveaxis(total, -1, 0)
+            means.append(centre + first / count)
+            variances.append(second / count - jnp.square(first / count))
+        return means, variances
 
-        def tapped(tokens: list[jax.Array]) -> jax.Array:
-            edits = [Edit(use, token) for k, token in zip(kernels, tokens, strict=True) for use in k.uses]
-            return evaluate_edited(program, [*leaves, *tree_leaves(x)], edits, _tap)[0]
+    def variances(leaves: list[jax.Array]) -> list[jax.Array]:
+        # In two passes, because a mean that is large beside the deviation would leave nothing of it.
+        means, _ = moments(leaves, [jnp.zeros(group.stack) for group in groups])
+        return moments(leaves, means)[1]
 
-        tokens = jax.grad(tapped)([jnp.stack([c, c, c], -1) for c in centres])
-        count, first, second = zip(*(jnp.moveaxis(token, -1, 0) for token in tokens), strict=True)
-        shifts = [a / n for a, n in zip(first, count, strict=True)]
-        return (
-            [c + d for c, d in zip(centres, shifts, strict=True)],
-            [b / n - jnp.square(d) for b, n, d in zip(second, count, shifts, strict=True)],
-        )
+    # A stack settles layer by layer, since each one feeds the next.
+    limits = jnp.array([max_rounds * (1 + sum(group.stack)) for group in groups])
+
+    def waiting(state: _State) -> jax.Array:
+        off = [jnp.any(_can_scale(v) & (jnp.abs(v - 1) > tolerance)) for v in state.variances]
+        return jnp.stack(off) & (state.rounds < limits)
 
     def rescale(state: _State) -> _State:
-        leaves = list(state.leaves)
-        settled = jnp.stack([jnp.all(jnp.abs(v - 1) <= tolerance) for v in state.variances])[state.turn]
-        # A stack settles layer by layer, since each one feeds the next.
-        limits = jnp.array([max_rounds * (1 + sum(k.stack)) for k in kernels])
-        done = settled | (state.rounds[state.turn] >= limits[state.turn])
-        for i, (kernel, variance) in enumerate(zip(kernels, state.variances, strict=True)):
-            now = ~done & (state.turn == i) & (variance > 0)
-            factor = jnp.where(now, jax.lax.rsqrt(jnp.where(variance > 0, variance, 1)), 1)
-            leaf = leaves[kernel.number]
-            spread = jnp.reshape(factor, (*factor.shape, *(1 for _ in range(leaf.ndim - factor.ndim))))
-            leaves[kernel.number] = leaf * spread.astype(leaf.dtype)
-        means, variances = moments(leaves, state.means)
-        rounds = state.rounds.at[state.turn].add(jnp.where(done, 0, 1))
-        return _State(leaves, means, variances, rounds, state.turn + done)
+        leaves, turn = list(state.leaves), jnp.argmax(waiting(state))  # the first in forward order
+        for i, (group, variance) in enumerate(zip(groups, state.variances, strict=True)):
+            now = (turn == i) & _can_scale(variance)
+            factor = jnp.where(now, jax.lax.rsqrt(jnp.where(now, variance, 1)), 1)
+            for number in group.members:
+                leaf = leaves[number]
+                leaves[number] = (leaf * _along(group, factor, leaf.ndim)).astype(leaf.dtype)
+        return _State(leaves, variances(leaves), state.rounds.at[turn].add(1))
 
-    means, _ = moments(leaves, [jnp.zeros(kernel.stack) for kernel in kernels])
-    start = _State(leaves, *moments(leaves, means), jnp.zeros(len(kernels), jnp.int32), jnp.zeros((), jnp.int32))
-    end = jax.lax.while_loop(lambda state: state.turn < len(kernels), rescale, start)
+    start = _State(leaves, variances(leaves), jnp.zeros(len(groups), jnp.int32))
+    end = jax.lax.while_loop(lambda state: jnp.any(waiting(state)), rescale, start)
+    paths, of = list(leaf_paths(variables["params"])), [i for i, group in enumerate(groups) for _ in group.members]
     return LSUV(
         {**variables, "params": tree_unflatten(structure, end.leaves)},
-        end.variances,
-        end.rounds,
-        tuple(kernel.path for kernel in kernels),
+        [end.variances[i] for i in of],
+        end.rounds[jnp.array(of)],
+        tuple(paths[number] for group in groups for number in group.members),
     )
 
 
@@ -142,67 +165,81 @@ def lsuv(
 @dataclass(frozen=True)
 class _State:
     leaves: list[jax.Array]
-    means: list[jax.Array]
     variances: list[jax.Array]
     rounds: jax.Array
-    turn: jax.Array
 
 
-def _kernels(program: Any, params: PyTree, chosen: PyTree) -> list[_Kernel]:
+def _groups(program: Any, params: PyTree, chosen: PyTree) -> list[_Group]:
     paths, flags = list(leaf_paths(params)), list(leaf_paths(chosen).values())
     uses = find_uses(program, num_params=len(paths))
-    kernels = []
+    factors = []
     for i in dict.fromkeys(i for use in uses for i in sorted(use.params) if flags[i]):
-        own = [use for use in uses if i in use.params]
-        factor = all(
-            use.primitive in ("dot_general", "conv_general_dilated")
-            and i in use.rearranged
-            and use.feature_axes is not None
-            for use in own
-        )
-        stacks = {vector_shape(program, use, ()) for use in own}
-        if factor and len(stacks) == 1:
-            stack = stacks.pop()
-            leading = jnp.shape(tree_leaves(params)[i])[: len(stack)]
-            # A stack that is not scanned along its first axes is measured and scaled as one.
-            kernels.append(_Kernel(i, paths[i], tuple(own), stack if leading == stack else ()))
-    if not kernels:
+        if all(_is_product(use) and i in use.rearranged for use in uses if i in use.params):
+            factors.append(i)
+    if not factors:
         listed = ", ".join(path for path, flag in zip(paths, flags, strict=True) if flag)
         raise ValueError(
-            f"where: expected parameters that multiply data on the way to the outputs; none of {listed} does. "
-            "Choose kernels of dense or convolutional layers."
+            f"where: expected parameters that multiply data, as they are, on the way to the outputs; none of {listed} "
+            "does. Choose kernels of dense or convolutional layers that nothing normalizes."
         )
-    return kernels
+    groups: list[_Group] = []
+    for i in factors:
+        if any(i in group.members for group in groups):
+            continue
+        members = {i}
+        while joined := {j for use in uses if members & use.params for j in use.params if j in factors} - members:
+            members |= joined
+        own = tuple(use for use in uses if members & use.params)
+        groups.append(_Group(tuple(j for j in factors if j in members), own, *_stack(program, own)))
+    return groups
 
 
-def _orthonormal(key: jax.Array, leaf: jax.Array, num_stacked: int) -> jax.Array:
-    if num_stacked:
-        keys = jax.random.split(key, leaf.shape[0])
-        return jax.vmap(partial(_orthonormal, num_stacked=num_stacked - 1))(keys, leaf)
-    return orthogonal()(key, leaf.shape, leaf.dtype)
+def _is_product(use: Use) -> bool:
+    return use.primitive in ("dot_general", "conv_general_dilated") and use.feature_axes is not None
 
 
-@jax.custom_vjp
-def _measured(output: jax.Array, token: jax.Array) -> jax.Array:
-    """The output itself. The token's "cotangent" is (count, sum, sum of squares) of the deviations from the token.
-
-    Reverse-mode sums it over all uses, turns of a scan included, which is what measuring them takes.
-    """
-    return output
+def _stack(program: Any, uses: Sequence[Use]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Lengths and axes of a stack; none where the uses differ or it is not known which axes: it is scaled as one."""
+    (lengths, axes), *others = {(vector_shape(program, use, ()), use.sliced_axes) for use in uses}
+    known = tuple(axis for axis in axes if axis is not None)
+    return ((), ()) if others or len(known) < len(axes) else (lengths, known)
 
 
-def _measured_forward(output: jax.Array, token: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return output, (output, token)
+def _along(group: _Group, factor: jax.Array, ndim: int) -> jax.Array:
+    """The factors of a stack's layers in the place of the stack's axes."""
+    order = sorted(range(len(group.stack)), key=lambda i: group.stack_axes[i])
+    spread = [1] * ndim
+    for axis, length in zip(group.stack_axes, group.stack, strict=True):
+        spread[axis] = length
+    return jnp.reshape(jnp.transpose(factor, order), spread)
 
 
-def _measured_backward(kept: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
-    output, token = kept
+def _orthonormal(key: jax.Array, leaf: jax.Array, group: _Group) -> jax.Array:
+    """A kernel in the shape of `leaf`, orthonormal between what its product sums over and the rest."""
+    (summed, batch), *others = {(use.summed_axes, use.batch_axes) for use in group.uses}
+    if others or summed is None:
+        summed, batch = tuple(axis for axis in range(leaf.ndim - 1) if axis not in group.stack_axes), ()
+    alone = (*group.stack_axes, *batch)
+    units = tuple(axis for axis in range(leaf.ndim) if axis not in (*alone, *summed))
+    order = (*alone, *summed, *units)
+    lengths = [leaf.shape[axis] for axis in order]
+    rows, columns = (math.prod(leaf.shape[axis] for axis in axes) for axes in (summed, units))
+    # Nothing is factorised in half precision.
+    make, dtype = orthogonal(), jnp.promote_types(leaf.dtype, jnp.float32)
+    if alone:
+        keys = jax.random.split(key, math.prod(leaf.shape[axis] for axis in alone))
+        drawn = jax.vmap(lambda key: make(key, (rows, columns), dtype))(keys)
+    else:
+        drawn = make(key, (rows, columns), dtype)
+    back = sorted(range(leaf.ndim), key=lambda i: order[i])
+    return jnp.transpose(jnp.reshape(drawn, lengths), back).astype(leaf.dtype)
+
+
+def _can_scale(variance: jax.Array) -> jax.Array:
+    return (variance > 0) & jnp.isfinite(variance)
+
+
+def _moments(output: jax.Array, token: jax.Array, use: Use) -> jax.Array:
+    """Count, sum and sum of squares of the deviations from the token."""
     deviations = output.astype(token.dtype) - jnp.reshape(token[0], (1,) * output.ndim)
-    return cotangent, jnp.stack([jnp.asarray(output.size, token.dtype), deviations.sum(), jnp.square(deviations).sum()])
-
-
-_measured.defvjp(_measured_forward, _measured_backward)
-
-
-def _tap(output: jax.Array, token: jax.Array, use: Use) -> jax.Array:
-    return _measured(output, token)
+    return jnp.stack([jnp.asarray(output.size, token.dtype), deviations.sum(), jnp.square(deviations).sum()])

@@ -2,6 +2,7 @@
 
 from jaxdl.jaxprs.edits import Edit as Edit
 from jaxdl.jaxprs.edits import evaluate_edited as evaluate_edited
+from jaxdl.jaxprs.edits import readings as readings
 from jaxdl.jaxprs.edits import vector_shape as vector_shape
 from jaxdl.jaxprs.evaluation import bind as bind
 from jaxdl.jaxprs.evaluation import evaluate as evaluate
@@ -21,6 +22,7 @@ __all__ = [
     "find_uses",
     "forwarded_inputs",
     "open_jaxpr",
+    "readings",
     "scan_counts",
     "trace",
     "vector_shape",

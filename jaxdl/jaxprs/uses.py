@@ -22,6 +22,7 @@ _REARRANGING = {
     "reshape", "broadcast_in_dim", "transpose", "squeeze", "expand_dims", "convert_element_type", "concatenate",
     "slice", "dynamic_slice", "rev", "copy", "copy_p", "pad", "split", "reduce_precision", "stop_gradient",
 }  # fmt: skip
+_IN_PLACE = {"convert_element_type", "copy", "copy_p", "reduce_precision", "stop_gradient"}
 
 
 class Label(NamedTuple):
@@ -33,6 +34,9 @@ class Label(NamedTuple):
       rearranged: those of `params` whose numbers were only moved about on the way.
       repeated: whether some of them stand in the value several times.
       sliced_by: places of the scans that take one slice of it a turn.
+      sliced_axes: the axis of the parameter that each of them goes along, None where that is not known.
+      axes: the parameter's own axis for every axis of the value, while it is the parameter with its axes permuted at
+        most; else None.
     """
 
     params: frozenset[int] = frozenset()
@@ -40,6 +44,8 @@ class Label(NamedTuple):
     rearranged: frozenset[int] = frozenset()
     repeated: bool = False
     sliced_by: tuple[Where, ...] = ()
+    sliced_axes: tuple[int | None, ...] = ()
+    axes: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,9 @@ class Use:
         where the equation is no product with the parameter.
       feature_shape: their lengths.
       sliced_by: places of the scans around it that give it another slice of the parameter in every turn.
+      sliced_axes: the axis of the parameter that each of them goes along, None where that is not known.
+      summed_axes: axes of the parameter that the product sums over; None where that is not known.
+      batch_axes: axes of the parameter along which it holds one factor for each entry of a batch of products.
     """
 
     where: Where
@@ -64,6 +73,9 @@ class Use:
     feature_axes: tuple[int, ...] | None
     feature_shape: tuple[int, ...]
     sliced_by: tuple[Where, ...]
+    sliced_axes: tuple[int | None, ...]
+    summed_axes: tuple[int, ...] | None
+    batch_axes: tuple[int, ...]
 
     @property
     def additive(self) -> bool:
@@ -76,8 +88,12 @@ Record = Callable[[Use], None]
 
 def find_uses(closed_jaxpr: Any, *, num_params: int) -> list[Use]:
     """All uses of the first `num_params` inputs in forward order; the remaining inputs are data."""
-    labels = [Label(frozenset((i,)), rearranged=frozenset((i,))) for i in range(num_params)]
-    labels += [Label(data=True)] * (len(closed_jaxpr.jaxpr.invars) - num_params)
+    invars = closed_jaxpr.jaxpr.invars
+    labels = [
+        Label(frozenset((i,)), rearranged=frozenset((i,)), axes=tuple(range(len(invars[i].aval.shape))))
+        for i in range(num_params)
+    ]
+    labels += [Label(data=True)] * (len(invars) - num_params)
     uses: list[Use] = []
     _walk(closed_jaxpr.jaxpr, labels, (), uses.append)
     return uses
@@ -133,9 +149,17 @@ def _result(eqn: Any, ins: Sequence[Label]) -> Label:
     for label in ins:
         joined = _union(joined, label)
     if joined.data or eqn.primitive.name not in _REARRANGING:
-        return joined._replace(rearranged=frozenset())
+        return joined._replace(rearranged=frozenset(), axes=None)
+    joined = joined._replace(axes=_permuted(eqn, ins[0].axes))
     grows = eqn.primitive.name == "broadcast_in_dim" and eqn.outvars[0].aval.size > eqn.invars[0].aval.size
     return joined._replace(repeated=joined.repeated or grows)
+
+
+def _permuted(eqn: Any, axes: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """`Label.axes` of the output of an equation that rearranges a value with these axes."""
+    if axes is not None and eqn.primitive.name == "transpose":
+        return tuple(axes[axis] for axis in eqn.params["permutation"])
+    return axes if eqn.primitive.name in _IN_PLACE else None
 
 
 def inner_jaxprs(eqn: Any) -> Iterator[tuple[Where, Any, slice]]:
@@ -164,8 +188,7 @@ def _walk_inside(eqn: Any, ins: list[Label], inside: list[Any], here: Where, rec
         inputs = ins[operands]
         if name == "scan":
             num_unsliced = sum(scan_counts(eqn))
-            sliced = [label._replace(sliced_by=(*label.sliced_by, here)) for label in inputs[num_unsliced:]]
-            inputs = [*inputs[:num_unsliced], *sliced]
+            inputs = [*inputs[:num_unsliced], *(_sliced(label, here) for label in inputs[num_unsliced:])]
         if name in ("scan", "while"):
             inputs = _with_settled_carry(eqn, jaxpr, inputs)
         # A while loop has no reverse derivative, so nothing inside it can be shifted.
@@ -173,6 +196,11 @@ def _walk_inside(eqn: Any, ins: list[Label], inside: list[Any], here: Where, rec
         results = _walk(jaxpr, inputs, (*here, *tag), keep)
         outs = [_union(a, b) for a, b in zip(outs, results, strict=True)]
     return outs
+
+
+def _sliced(label: Label, scan: Where) -> Label:
+    first, rest = (None, None) if label.axes is None else (label.axes[0], label.axes[1:])
+    return label._replace(sliced_by=(*label.sliced_by, scan), sliced_axes=(*label.sliced_axes, first), axes=rest)
 
 
 def _with_settled_carry(eqn: Any, jaxpr: Any, inputs: list[Label]) -> list[Label]:
@@ -194,8 +222,22 @@ def _with_settled_carry(eqn: Any, jaxpr: Any, inputs: list[Label]) -> list[Label
 def _union(a: Label, b: Label) -> Label:
     if a.data or b.data:
         return Label(data=True)
-    sliced_by = max(a.sliced_by, b.sliced_by, key=len)
-    return Label(a.params | b.params, False, a.rearranged | b.rearranged, a.repeated or b.repeated, sliced_by)
+    if not (a.params and b.params):
+        return a if a.params else b
+    sliced_by, sliced_axes = max(
+        (a.sliced_by, a.sliced_axes), (b.sliced_by, b.sliced_axes), key=lambda pair: len(pair[0])
+    )
+    if a.sliced_axes != b.sliced_axes:
+        sliced_axes = (None,) * len(sliced_by)
+    return Label(
+        a.params | b.params,
+        False,
+        a.rearranged | b.rearranged,
+        a.repeated or b.repeated,
+        sliced_by,
+        sliced_axes,
+        a.axes if a == b else None,
+    )
 
 
 def _use(eqn: Any, ins: list[Label], here: Where) -> Use:
@@ -208,7 +250,10 @@ def _use(eqn: Any, ins: list[Label], here: Where) -> Use:
     axes = _feature_axes(eqn, name, operand, first.repeated)
     shape = eqn.outvars[0].aval.shape
     lengths = () if axes is None else tuple(shape[axis] for axis in axes)
-    return Use(here, name, joined.params, joined.rearranged, axes, lengths, joined.sliced_by)
+    summed, batch = _own_axes(eqn, name, operand, joined.axes)
+    return Use(
+        here, name, joined.params, joined.rearranged, axes, lengths, joined.sliced_by, joined.sliced_axes, summed, batch
+    )
 
 
 def _feature_axes(eqn: Any, name: str, operand: int, repeated: bool) -> tuple[int, ...] | None:
@@ -227,6 +272,21 @@ def _feature_axes(eqn: Any, name: str, operand: int, repeated: bool) -> tuple[in
     if name == "gather" and operand == 0:
         return tuple(eqn.params["dimension_numbers"].offset_dims)
     return None
+
+
+def _own_axes(
+    eqn: Any, name: str, operand: int, axes: tuple[int, ...] | None
+) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:
+    """`Use.summed_axes` and `Use.batch_axes` of a product with a parameter whose axes are these."""
+    if axes is None:
+        return None, ()
+    if name == "dot_general":
+        contracted, batch = (sides[operand] for sides in eqn.params["dimension_numbers"])
+        return tuple(axes[axis] for axis in contracted), tuple(axes[axis] for axis in batch)
+    if name == "conv_general_dilated" and operand == 1:
+        out = axes[eqn.params["dimension_numbers"].rhs_spec[0]]
+        return tuple(sorted(set(axes) - {out})), ()
+    return None, ()
 
 
 def trace(fn: Callable[[PyTree, PyTree], Any], params: PyTree, batch: PyTree) -> Any:

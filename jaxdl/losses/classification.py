@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 
-from jaxdl.losses.examples import hidden, per_example
+from jaxdl.losses.examples import floating, hidden, per_example
 
 
 def softmax_cross_entropy(
@@ -24,10 +25,10 @@ def softmax_cross_entropy(
     """
 
     def fn(logits: jax.Array, probabilities: jax.Array) -> jax.Array:
-        smooth = optax.smooth_labels(probabilities, label_smoothing) if label_smoothing else probabilities
+        smooth = optax.smooth_labels(probabilities, label_smoothing) if smoothed else probabilities
         return optax.safe_softmax_cross_entropy(logits, smooth)
 
-    _check_smoothing(label_smoothing)
+    smoothed = _check_smoothing(label_smoothing)
     return _classified(fn, outputs, targets, weights, mask)
 
 
@@ -48,10 +49,10 @@ def sigmoid_cross_entropy(
     """
 
     def fn(logits: jax.Array, probabilities: jax.Array) -> jax.Array:
-        smooth = (1 - label_smoothing) * probabilities + label_smoothing / 2 if label_smoothing else probabilities
+        smooth = (1 - label_smoothing) * probabilities + label_smoothing / 2 if smoothed else probabilities
         return optax.sigmoid_binary_cross_entropy(logits, smooth).sum(-1)
 
-    _check_smoothing(label_smoothing)
+    smoothed = _check_smoothing(label_smoothing)
     return _classified(fn, outputs, targets, weights, mask)
 
 
@@ -72,10 +73,10 @@ def weighted_cross_entropy(
     Raises:
       ValueError: `class_weights` of another shape, or targets that do not fit.
     """
-    num_classes = jnp.shape(outputs)[-1]
-    if jnp.shape(class_weights) != (num_classes,):
+    classes = jnp.shape(outputs)[-1:]
+    if jnp.shape(class_weights) != classes:
         raise ValueError(
-            f"class_weights: expected one for each class, shape ({num_classes},); got {jnp.shape(class_weights)}. "
+            f"class_weights: expected one for each class, shape {classes}; got {jnp.shape(class_weights)}. "
             "Make them with rebalancing_weights, or give one weight to every class."
         )
 
@@ -137,6 +138,7 @@ def hinge(
 ) -> jax.Array:
     """Multi-class hinge `sum_{j != y} max(0, f_j - f_y + margin)`, shape `(batch,)` (Weston and Watkins 1999).
 
+    Targets t that are no single class weigh both parts: `sum_j (1 - t_j) max(0, f_j - sum_k t_k f_k + margin)`.
     The maximum form of Crammer and Singer is `optax.losses.multiclass_hinge_loss`, the binary one `optax.hinge_loss`.
     """
     return _classified(lambda f, t: _violations(f, t, margin).sum(-1), outputs, targets, weights, mask)
@@ -150,20 +152,26 @@ def squared_hinge(
 
 
 def _violations(outputs: jax.Array, one_hot: jax.Array, margin: float) -> jax.Array:
-    own_score = jnp.sum(outputs * one_hot, -1, keepdims=True)
+    # Chosen before the sum, because a class that minus infinity excludes would make it NaN.
+    own_score = jnp.sum(jnp.where(one_hot == 0, 0, outputs * one_hot), -1, keepdims=True)
     return jax.nn.relu(outputs - own_score + margin) * (1.0 - one_hot)
 
 
-def _check_smoothing(label_smoothing: float) -> None:
+def _check_smoothing(label_smoothing: Any) -> bool:
+    """Whether there is any; a traced number may be 0 or not."""
+    if isinstance(label_smoothing, Tracer):
+        return True
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing: expected a number in [0, 1]; got {label_smoothing}. 0.1 is common.")
+    return bool(label_smoothing)
 
 
 def _classified(
     fn: Callable[[jax.Array, jax.Array], jax.Array], outputs: Any, targets: Any, weights: Any, mask: Any
 ) -> jax.Array:
     """`fn(logits, probabilities)` gives a value for each position, `(batch, ...)`; the result is `(batch,)`."""
-    positions = jnp.shape(outputs)[:-1]
+    outputs = floating(outputs)
+    positions = outputs.shape[:-1]
     if mask is not None and jnp.shape(targets)[: len(positions)] == positions:
         outputs, targets = hidden(outputs, mask, positions), hidden(targets, mask, positions)
     return per_example(fn(*_class_targets(outputs, targets)), weights, mask)
@@ -172,7 +180,7 @@ def _classified(
 def _class_targets(outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     shape = jnp.shape(outputs)
     if len(shape) >= 2 and jnp.shape(targets) == shape:
-        return outputs, targets
+        return outputs, floating(targets)
     is_label = jnp.issubdtype(jnp.result_type(targets), jnp.integer)
     if len(shape) >= 2 and jnp.shape(targets) == shape[:-1] and is_label:
         one_hot = jax.nn.one_hot(targets, shape[-1], dtype=jnp.result_type(outputs))

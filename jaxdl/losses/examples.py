@@ -17,9 +17,29 @@ def batch_mean(losses: jax.Array) -> jax.Array:
 
 
 def correct(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """1.0 where the largest output is the example's class, else 0.0, shape `(batch,)`: its mean is the accuracy."""
+    """1.0 where the largest output is the example's class, else 0.0, shape `(batch,)`: its mean is the accuracy.
+
+    Args:
+      outputs: `(batch, classes)`.
+      targets: labels `(batch,)`, or one-hot rows or probabilities `(batch, classes)`.
+
+    Raises:
+      ValueError: other shapes, which would broadcast, or make every label 0.
+    """
+    shape = jnp.shape(outputs)
+    if len(shape) != 2 or jnp.shape(targets) not in (shape, shape[:1]):
+        raise ValueError(
+            f"targets: expected labels (batch,) or rows (batch, classes) for outputs (batch, classes); got shape "
+            f"{jnp.shape(targets)} for outputs of shape {shape}. Reshape them, for example y[:, 0]."
+        )
     labels = targets if jnp.ndim(targets) == 1 else jnp.argmax(targets, -1)
     return (jnp.argmax(outputs, -1) == labels).astype(jnp.float32)
+
+
+def floating(array: Any) -> jax.Array:
+    """The array itself, or whole numbers as floating-point ones: unsigned bytes wrap round below 0."""
+    array = jnp.asarray(array)
+    return array.astype(jnp.result_type(array, float))
 
 
 def aligned(argument: str, values: Any, positions: tuple[int, ...]) -> jax.Array:
@@ -50,4 +70,4 @@ def per_example(values: jax.Array, weights: Any, mask: Any) -> jax.Array:
         values = values * aligned("weights", weights, positions).astype(values.dtype)
     if mask is not None:
         values = hidden(values, mask, positions)
-    return values.reshape(values.shape[0], -1).sum(-1)
+    return values.sum(tuple(range(1, values.ndim)))

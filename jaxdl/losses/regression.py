@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxdl.losses.examples import hidden, per_example
+from jaxdl.losses.examples import floating, hidden, per_example
 
 
 def squared_error(outputs: jax.Array, targets: jax.Array, *, weights: Any = None, mask: Any = None) -> jax.Array:
@@ -112,4 +112,4 @@ def _same_shape(outputs: jax.Array, targets: jax.Array, *, min_ndim: int = 1) ->
             f"targets: expected the shape of outputs, {jnp.shape(outputs)}, {kind}; "
             f"got {jnp.shape(targets)}. Reshape one of them, for example y[:, None]."
         )
-    return outputs, targets
+    return floating(outputs), floating(targets)

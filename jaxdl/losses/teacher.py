@@ -5,7 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxdl import checks
 from jaxdl.losses.classification import softmax_cross_entropy
+from jaxdl.losses.examples import floating
 from jaxdl.losses.regression import quadratic_cost
 
 
@@ -14,7 +16,7 @@ def distillation(
     targets: jax.Array,
     teacher_outputs: jax.Array,
     *,
-    temperature: float = 3.0,
+    temperature: Any = 3.0,
     strength: Any = 1.0,
     temperature_squared: bool = False,
     weights: Any = None,
@@ -29,7 +31,7 @@ def distillation(
       outputs: the student's logits z, `(batch, ..., classes)`.
       targets: labels `(batch, ...)` or probabilities `(batch, ..., classes)`.
       teacher_outputs: the teacher's logits, `(batch, ..., classes)`.
-      temperature: tau > 0.
+      temperature: tau, one finite number > 0; it may be traced.
       strength: of the soft term; a number or a traced scalar. Romero et al. let it fall from 4 to 0.
       temperature_squared: multiplies the soft term by tau^2, so that its gradient does not fade as tau grows
         (Hinton et al.); without it the loss is that of Romero et al.
@@ -43,17 +45,17 @@ def distillation(
       Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015.
       Romero et al., "FitNets: Hints for Thin Deep Nets", 2015, eq. 4.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature: expected a number > 0; got {temperature}. 3 is common; 1 softens nothing.")
+    checks.number(temperature=temperature, minimum=0, exclusive=True, remedy="3 is common; 1 softens nothing.")
     if jnp.shape(teacher_outputs) != jnp.shape(outputs):
         raise ValueError(
             f"teacher_outputs: expected the shape of outputs, {jnp.shape(outputs)}; got {jnp.shape(teacher_outputs)}. "
             "Teacher and student must tell the same classes apart."
         )
     hard = softmax_cross_entropy(outputs, targets, weights=weights, mask=mask)
-    soft_targets = jax.nn.softmax(jax.lax.stop_gradient(teacher_outputs) / temperature)
-    soft = softmax_cross_entropy(outputs / temperature, soft_targets, weights=weights, mask=mask)
-    return hard + strength * (temperature**2 if temperature_squared else 1.0) * soft
+    tau = jnp.asarray(temperature, floating(outputs).dtype)
+    soft_targets = jax.nn.softmax(jax.lax.stop_gradient(teacher_outputs) / tau)
+    soft = softmax_cross_entropy(outputs / tau, soft_targets, weights=weights, mask=mask)
+    return hard + strength * (tau**2 if temperature_squared else 1.0) * soft
 
 
 def hint(guided: jax.Array, teacher_hint: jax.Array, *, weights: Any = None, mask: Any = None) -> jax.Array:

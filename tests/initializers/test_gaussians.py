@@ -48,7 +48,7 @@ def test_mean_and_variance(init, variance):
     assert abs(draws.mean()) < 5 * np.sqrt(variance / draws.size)
 
 
-@pytest.mark.parametrize("init", [lecun_normal(), glorot_normal(), he_normal(), random_walk("relu")])
+@pytest.mark.parametrize("init", [lecun_normal(), glorot_normal(), he_normal(), fan_out_normal(), random_walk("relu")])
 def test_normals_are_not_truncated(init):
     """Z-01: jax's own stop at 2.274 deviations. Of 240,000 normals the largest exceeds 3.5 but once in 10^48."""
     draws = np.asarray(init(jax.random.key(1), (IN, OUT)))
@@ -138,6 +138,11 @@ def test_the_walk_has_no_drift_and_its_published_spread(n, activation):
     assert logs.var() == pytest.approx(expected, rel=0.15)
     # The ReLU formula is a fit of its authors: allow the drift its own two terms leave, 5 % of Var at most.
     assert abs(logs.mean()) < 5 * np.sqrt(expected / steps) + 0.05 * expected
+
+
+def test_the_walk_of_narrow_relu_layers_takes_the_formula_at_six():
+    kernel = np.asarray(random_walk("relu")(jax.random.key(0), (4, 60_000)), np.float64)
+    assert np.mean(kernel**2) == pytest.approx(2 * np.exp(2.4 / 3.6) / 4, rel=5 * SE)
 
 
 @pytest.mark.parametrize("init", [lecun_normal(), glorot_normal(), he_normal(), random_walk("linear")])

@@ -151,7 +151,7 @@ def test_a_dead_layer_is_left_and_shows_in_the_variances():
     result = lsuv(module, variables, jnp.zeros_like(X), key=jax.random.key(2), max_rounds=3)
     np.testing.assert_array_equal(result.variances, 0)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(result.variables))
-    np.testing.assert_array_equal(result.rounds, 3)
+    np.testing.assert_array_equal(result.rounds, 0)
 
 
 def test_arguments_that_do_not_fit():
@@ -163,5 +163,11 @@ def test_arguments_that_do_not_fit():
         lsuv(module, variables, X, key=jax.random.key(0), max_rounds=0)
     with pytest.raises(TypeError, match=r"key: expected one typed key; got int"):
         lsuv(module, variables, X, key=0)
-    with pytest.raises(ValueError, match=r"where: expected parameters that multiply data.*Dense_0/bias"):
+    with pytest.raises(ValueError, match=r"where: expected parameters that multiply data, as they are.*Dense_0/bias"):
         lsuv(module, variables, X, key=jax.random.key(0), where="**/bias")
+    with pytest.raises(
+        ValueError, match=r"variables: expected a mapping with 'params'.*the keys \['Dense_0', 'Dense_1'"
+    ):
+        lsuv(module, variables["params"], X, key=jax.random.key(0))
+    with pytest.raises(ValueError, match=r"variables: expected a mapping with 'params'.*got list"):
+        lsuv(module, [], X, key=jax.random.key(0))

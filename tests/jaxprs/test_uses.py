@@ -34,16 +34,68 @@ def test_constants_are_no_data():
     ("fn", "axes", "shape"),
     [
         (lambda p, x: jnp.einsum("bi,ij->bj", x, p), (1,), (3,)),
-        (lambda p, x: jnp.einsum("ij,bi->jb", p, x), None, (3,)),
+        (lambda p, x: p.T @ x.T, (0,), (3,)),
         (lambda p, x: jnp.take(p, x.astype(int), axis=0), (2,), (3,)),
         (lambda p, x: x[:, None] * p[None], None, ()),
     ],
 )
 def test_feature_axes(fn, axes, shape):
     (use,) = [use for use in uses_of(fn, W, X) if use.primitive not in ("lt", "select_n")]
-    assert use.feature_shape == shape
-    if axes is not None:
-        assert use.feature_axes == axes
+    assert (use.feature_axes, use.feature_shape) == (axes, shape)
+
+
+@pytest.mark.parametrize(
+    ("fn", "summed", "batch"),
+    [
+        (lambda p, x: jnp.einsum("bi,eij->bej", x, p), (1,), ()),
+        (lambda p, x: jnp.einsum("ebi,eij->ebj", jnp.stack([x, x]), p), (1,), (0,)),
+        (lambda p, x: jnp.einsum("bi,eji->bej", x, jax.lax.stop_gradient(p)), (2,), ()),
+        (lambda p, x: jnp.einsum("bi,jei->bej", x, jnp.transpose(p, (1, 0, 2))), (2,), ()),
+        (lambda p, x: jnp.einsum("bi,eij->bej", x, p[:, ::-1]), None, ()),
+        (lambda p, x: x @ jnp.concatenate([p[0], p[1]], 1), None, ()),
+        (lambda p, x: p * x[:, :, None], None, ()),
+    ],
+    ids=["heads", "batch", "last", "transposed", "reversed", "concatenated", "no_product"],
+)
+def test_axes_of_the_parameter_that_a_product_sums_over(fn, summed, batch):
+    (use,) = [use for use in uses_of(fn, jnp.ones((2, 3, 3)), X) if use.primitive in ("dot_general", "mul")]
+    assert (use.summed_axes, use.batch_axes) == (summed, batch)
+
+
+@pytest.mark.parametrize("window", [(3,), (3, 3)])
+def test_a_convolution_sums_over_all_axes_but_the_last(window):
+    x, kernel = jnp.ones((2, *(5 for _ in window), 4)), jnp.ones((*window, 4, 6))
+    spec = ("NHWC", "HWIO", "NHWC") if len(window) == 2 else ("NWC", "WIO", "NWC")
+    convolve = lambda p, x: jax.lax.conv_general_dilated(x, p, (1,) * len(window), "SAME", dimension_numbers=spec)  # noqa: E731
+    (use,) = uses_of(convolve, kernel, x)
+    assert (use.summed_axes, use.feature_shape) == (tuple(range(len(window) + 1)), (6,))
+
+
+@pytest.mark.parametrize(
+    ("arranged", "sliced", "summed"),
+    [
+        (lambda p: p, (0,), (1,)),
+        (lambda p: jnp.moveaxis(p, 1, 0), (1,), (0,)),
+        (lambda p: jnp.moveaxis(p, -1, 0).astype(jnp.bfloat16).astype(jnp.float32), (2,), (0,)),
+        (lambda p: p[::-1], (None,), None),
+    ],
+    ids=["first", "second", "last_cast", "reversed"],
+)
+def test_the_axis_that_a_scan_goes_along(arranged, sliced, summed):
+    def fn(p, x):
+        return jax.lax.scan(lambda h, w: (h @ w, None), x, arranged(p))[0]
+
+    (use,) = uses_of(fn, jnp.ones((3, 3, 3)), X)
+    assert (use.sliced_axes, use.summed_axes) == (sliced, summed)
+
+
+def test_two_scans_one_in_the_other():
+    def fn(p, x):
+        inner = lambda h, group: jax.lax.scan(lambda h, w: (h @ w.T, None), h, group)  # noqa: E731
+        return jax.lax.scan(lambda h, group: inner(h, jnp.swapaxes(group, 0, 1)), x, p)[0]
+
+    (use,) = uses_of(fn, jnp.ones((2, 3, 5, 3)), X)
+    assert (use.sliced_axes, use.summed_axes) == ((0, 2), (3,))
 
 
 def test_a_bias_is_additive_and_a_kernel_is_not():

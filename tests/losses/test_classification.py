@@ -43,6 +43,12 @@ def test_the_hinge_of_the_lecture_is_the_sum_not_the_maximum():
     assert float(losses.hinge(jnp.array([[1.0, 2.0, 0.5]]), jnp.array([0]))[0]) == pytest.approx(2.5)
 
 
+@pytest.mark.parametrize(("loss", "power"), [(losses.hinge, 1), (losses.squared_hinge, 2)])
+def test_the_margin_of_the_hinge(loss, power):
+    ours = loss(jnp.array([[1.0, 2.0, -0.5]]), jnp.array([0]), margin=0.25)
+    assert float(ours[0]) == pytest.approx(1.25**power)
+
+
 @pytest.mark.parametrize("loss", CLASS_LOSSES, ids=lambda loss: loss.__name__)
 def test_finite_with_finite_gradients_at_extreme_logits(loss):
     extreme = jnp.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 1e4]])
@@ -62,6 +68,41 @@ def test_class_targets_that_do_not_fit(loss, targets):
 def test_a_label_that_is_no_class_gives_nan(loss):
     values = np.asarray(loss(LOGITS, np.array([0, 1, 4, 3, -1, 1])))
     np.testing.assert_array_equal(np.isnan(values), [False, False, True, False, True, False])
+
+
+@pytest.mark.parametrize("loss", CLASS_LOSSES, ids=lambda loss: loss.__name__)
+def test_whole_numbers_are_logits_and_rows_too(loss):
+    logits = np.array([[3, 0, 1], [1, 2, 0]])
+    expected = [by_hand(loss.__name__, row.astype(float), label) for row, label in zip(logits, [1, 2], strict=True)]
+    for targets in (np.array([1, 2]), np.eye(3, dtype=np.int32)[[1, 2]], np.eye(3, dtype=bool)[[1, 2]]):
+        for outputs in (logits, logits.astype(np.uint8), logits.astype(np.float32)):
+            np.testing.assert_allclose(loss(outputs, targets), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", CLASS_LOSSES, ids=lambda loss: loss.__name__)
+def test_no_example_and_no_position(loss):
+    assert loss(jnp.zeros((0, 3)), jnp.zeros(0, int)).shape == (0,)
+    assert loss(jnp.zeros((0, 5, 3)), jnp.zeros((0, 5), int)).shape == (0,)
+    np.testing.assert_array_equal(loss(jnp.zeros((2, 0, 3)), jnp.zeros((2, 0), int)), [0, 0])
+
+
+@pytest.mark.parametrize("loss", CLASS_LOSSES, ids=lambda loss: loss.__name__)
+def test_bfloat16_stays_and_each_example_is_its_own(loss):
+    half = jnp.asarray(LOGITS, jnp.bfloat16)
+    assert loss(half, LABELS).dtype == jnp.bfloat16
+    np.testing.assert_allclose(jnp.asarray(loss(half, LABELS), jnp.float32), loss(LOGITS, LABELS), rtol=0.03, atol=0.05)
+    stacked = jax.jit(jax.vmap(loss))(jnp.stack([LOGITS, 2 * LOGITS]), jnp.stack([LABELS, LABELS]))
+    np.testing.assert_allclose(stacked[1], loss(2 * LOGITS, LABELS), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "loss", [losses.softmax_cross_entropy, losses.hinge, losses.squared_hinge, losses.kl_divergence]
+)
+def test_an_excluded_class_is_as_if_it_were_not_there(loss):
+    outputs = np.array([[0.5, -np.inf, 1.0]], np.float32)
+    values, grads = jax.value_and_grad(lambda z: loss(z, jnp.array([2])).sum())(jnp.asarray(outputs))
+    assert float(values) == pytest.approx(float(loss(outputs[:, [0, 2]], jnp.array([1]))[0]), rel=1e-6)
+    assert np.all(np.isfinite(grads))
 
 
 SOFT = np.random.RandomState(1).dirichlet(np.ones(4), 6).astype(np.float32)
@@ -111,6 +152,19 @@ def test_label_smoothing_out_of_range(loss, smoothing):
         loss(LOGITS, LABELS, label_smoothing=smoothing)
 
 
+@pytest.mark.parametrize("loss", [losses.softmax_cross_entropy, losses.sigmoid_cross_entropy])
+def test_a_traced_label_smoothing(loss):
+    ours = jax.jit(jax.vmap(lambda s: loss(LOGITS, LABELS, label_smoothing=s)))(jnp.array([0.0, 0.3]))
+    np.testing.assert_allclose(ours[0], loss(LOGITS, LABELS), rtol=1e-6)
+    np.testing.assert_allclose(ours[1], loss(LOGITS, LABELS, label_smoothing=0.3), rtol=1e-6)
+
+
+def test_the_hinge_of_targets_that_are_no_single_class():
+    own = (SOFT * LOGITS).sum(-1, keepdims=True)
+    expected = ((1 - SOFT) * np.maximum(LOGITS - own + 1, 0)).sum(-1)
+    np.testing.assert_allclose(losses.hinge(LOGITS, SOFT), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("loss", CLASS_LOSSES, ids=lambda loss: loss.__name__)
 def test_positions_of_an_example_are_summed(loss):
     outputs, labels = LOGITS.reshape(2, 3, 4), LABELS.reshape(2, 3)
@@ -153,6 +207,9 @@ def test_weighted_cross_entropy_takes_the_weight_of_the_targets_class():
     np.testing.assert_allclose(losses.weighted_cross_entropy(LOGITS, SOFT, v), soft, rtol=1e-5)
     with pytest.raises(ValueError, match=r"class_weights: expected one for each class, shape \(4,\); got \(3,\)"):
         losses.weighted_cross_entropy(LOGITS, LABELS, v[:3])
+    with pytest.raises(ValueError, match=r"class_weights: expected one for each class, shape \(\); got \(4,\)"):
+        losses.weighted_cross_entropy(jnp.zeros(()), jnp.zeros((), int), v)
+    assert np.isnan(losses.weighted_cross_entropy(LOGITS[:1], np.array([4]), v)[0])
 
 
 def test_rebalancing_weights_average_to_one_and_favour_the_rare():
@@ -163,6 +220,9 @@ def test_rebalancing_weights_average_to_one_and_favour_the_rare():
     np.testing.assert_allclose(losses.rebalancing_weights(counts), expected, rtol=1e-6)
     np.testing.assert_allclose(losses.rebalancing_weights(counts, mix=1.0), 1.0, rtol=1e-6)
     assert np.all(np.diff(expected) > 0)
+    # By the inverse frequency every class that occurs has the same share of the scale, one that does not none.
+    inverse = 100 / (3 * np.array([90, 9, 1]))
+    np.testing.assert_allclose(losses.rebalancing_weights(counts, mix=0), [*inverse, np.inf], rtol=1e-6)
     with pytest.raises(ValueError, match=r"mix: expected a number in \[0, 1\]; got 2"):
         losses.rebalancing_weights(counts, mix=2)
     with pytest.raises(ValueError, match=r"frequencies: expected one for each class"):

@@ -43,6 +43,24 @@ def test_against_the_formula(loss):
     assert np.all(np.isfinite(grads))
 
 
+@pytest.mark.parametrize(
+    "loss", [*ERRORS, losses.cosine_proximity, losses.gaussian_nll], ids=lambda loss: loss.__name__
+)
+def test_whole_numbers_no_example_and_bfloat16(loss):
+    y, t = np.array([[1, 0, 2], [3, 1, 1]]), np.array([[0, 5, 2], [1, 1, 4]])
+    expected = loss(y.astype(np.float32), t.astype(np.float32))
+    for kind in (np.int32, np.uint8):
+        np.testing.assert_allclose(loss(y.astype(kind), t.astype(kind)), expected, rtol=1e-6)
+    assert loss(jnp.zeros((0, 3)), jnp.zeros((0, 3))).shape == (0,)
+    np.testing.assert_array_equal(loss(jnp.zeros((2, 0)), jnp.zeros((2, 0))), 0)
+    assert loss(jnp.asarray(y, jnp.bfloat16), jnp.asarray(t, jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def test_a_precision_beside_whole_numbers_is_not_rounded():
+    ours = losses.gaussian_nll(np.array([[1, 2]]), np.array([[1, 0]]), log_precision=0.5)
+    assert float(ours[0]) == pytest.approx(2 * np.exp(0.5) - 0.5 + np.log(2 * np.pi), rel=1e-6)
+
+
 @each_error
 def test_finite_with_finite_gradients_at_extreme_outputs(loss):
     values, grads = jax.value_and_grad(lambda y: loss(y, jnp.zeros((2, 1))).sum())(jnp.array([[1e4], [-1e4]]))
@@ -65,7 +83,8 @@ def test_the_derivative_of_the_absolute_error_at_a_tie_is_0():
 def test_cosine_proximity_is_minus_the_cosine():
     cosine = (Y * T).sum(-1) / (np.linalg.norm(Y, axis=-1) * np.linalg.norm(T, axis=-1))
     np.testing.assert_allclose(losses.cosine_proximity(Y, T), -cosine.sum(1), rtol=1e-5)
-    np.testing.assert_allclose(losses.cosine_proximity(1e4 * Y, T), -cosine.sum(1), rtol=1e-5)
+    for scale in (1e4, 1e-4):
+        np.testing.assert_allclose(losses.cosine_proximity(scale * Y, T), -cosine.sum(1), rtol=1e-5)
     np.testing.assert_allclose(losses.cosine_proximity(Y[:, 0], Y[:, 0]), -1, rtol=1e-6)
     mask = cosine > 0
     np.testing.assert_allclose(losses.cosine_proximity(Y, T, mask=mask), -(mask * cosine).sum(1), rtol=1e-5)
@@ -106,6 +125,18 @@ def test_gaussian_nll_with_masked_positions():
     spoiled = np.where(mask, T, np.nan)
     full = losses.gaussian_nll(Y, T, log_precision=0.5, weights=mask.astype(np.float32))
     np.testing.assert_allclose(losses.gaussian_nll(Y, spoiled, log_precision=0.5, mask=mask), full, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "mask"), [(losses.cosine_proximity, T[..., 0] > 0), (losses.gaussian_nll, T > 0)], ids=["cosine", "nll"]
+)
+def test_masked_positions_that_are_nan_leave_no_trace_in_the_gradient(loss, mask):
+    spread = mask[..., None] if mask.ndim < T.ndim else mask
+    spoiled_y, spoiled_t = (np.where(spread, array, np.nan) for array in (Y, T))
+    values, grads = jax.value_and_grad(lambda y: loss(y, spoiled_t, mask=mask).sum())(jnp.asarray(spoiled_y))
+    expected, clean = jax.value_and_grad(lambda y: loss(y, T, mask=mask).sum())(jnp.asarray(Y))
+    assert float(values) == pytest.approx(float(expected), rel=1e-6)
+    np.testing.assert_allclose(grads, clean, rtol=1e-5)
 
 
 def test_gaussian_nll_with_shapes_that_do_not_fit():
