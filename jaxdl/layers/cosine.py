@@ -174,6 +174,7 @@ class CosineConv(_Cosine):
 
 def _patches(padded: jax.Array, window: tuple[int, ...], strides: tuple[int, ...]) -> jax.Array:
     """`(batch, ..., prod(window) * channels)`, in the order of a flattened kernel."""
+    # Copies, where jax.lax.conv_general_dilated_patches convolves with an identity, which accelerators round.
     counts = [(n - size) // step + 1 for n, size, step in zip(padded.shape[1:-1], window, strides, strict=True)]
     taps = [
         jax.lax.slice(

@@ -4,6 +4,9 @@
 p + u -> P(p + u), returned as the update P(p + u) - p. A unit's incoming weights are a column of a (in, out) kernel,
 and K[..., j] of a convolution's: all axes but the LAST are reduced. (Listings that normalise along the last axis bound
 the outgoing weights.) Initial parameters are made to obey by `project`, and so is what one loads.
+
+`optax.inject_hyperparams` takes every callable for a schedule, the default of `where` too: write
+`optax.inject_hyperparams(max_norm, static_args=("axis", "where"))(max_value=3.0)`. In front of them it needs nothing.
 """
 
 from typing import Any
@@ -38,6 +41,7 @@ def max_norm(
       bfloat16. An update that keeps the norm is not touched, and NaN stays NaN.
 
     Raises:
+      TypeError: `axis` is something else.
       ValueError: `max_value` is not positive; at `init`, a `where` that matches nothing; at `update`, no `params`, or
         an axis that a leaf has not.
 
@@ -53,6 +57,7 @@ def max_norm(
       Srivastava et al., "Dropout", 2014, section 5.1.
     """
     checks.number(max_value=max_value, minimum=0, exclusive=True, remedy="It bounds a norm; 3.0 is usual.")
+    _check_axis(axis)
 
     def shortened(path: str, w: jax.Array) -> jax.Array:
         norm = _unit_norms(path, w, axis)
@@ -75,8 +80,10 @@ def unit_norm(*, axis: Axis = None, where: tree.Where = tree.is_kernel) -> optax
       update lands as near to 1 as p + u can, to some 1e-7 |p|: use `project` on such parameters first.
 
     Raises:
+      TypeError: `axis` is something else.
       ValueError: at `init`, a `where` that matches nothing; at `update`, no `params`, or an axis that a leaf has not.
     """
+    _check_axis(axis)
 
     def normalized(path: str, w: jax.Array) -> jax.Array:
         norm = _unit_norms(path, w, axis)
@@ -136,6 +143,14 @@ def _ending(target: Any, where: tree.Where) -> optax.GradientTransformation:
 
 def _on(inner: optax.GradientTransformation, where: tree.Where) -> optax.GradientTransformation:
     return optax.masked(inner, lambda params: tree.resolve(where, params))
+
+
+def _check_axis(axis: Any) -> None:
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if axis is not None and not all(isinstance(a, (int, np.integer)) and not isinstance(a, bool) for a in axes):
+        raise TypeError(
+            f"axis: expected None, an integer or a tuple of integers; got {axis!r}. Leave it out for Dense."
+        )
 
 
 def _unit_norms(path: str, w: jax.Array, axis: Axis) -> jax.Array:

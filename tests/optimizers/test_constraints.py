@@ -345,6 +345,15 @@ def test_constraints_that_choose_nothing_say_so_when_the_chain_starts():
             tx.init({"bias": jnp.ones(2)})
 
 
+@pytest.mark.parametrize("axis", [[0], 0.0, "0", (0, None), True])
+def test_axes_that_are_none(axis):
+    message = r"axis: expected None, an integer or a tuple of integers; got .* for Dense"
+    with pytest.raises(TypeError, match=message):
+        unit_norm(axis=axis)
+    with pytest.raises(TypeError, match=message):
+        max_norm(1.0, axis=axis)
+
+
 def test_projecting_onto_nothing():
     with pytest.raises(ValueError, match="constraints: expected at least one; got none"):
         project({"kernel": jnp.ones((2, 2))})

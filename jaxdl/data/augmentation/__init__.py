@@ -1,4 +1,9 @@
-"""Label-preserving changes of images: given geometry, and random geometry inside the compiled step."""
+"""Label-preserving changes of images: given geometry, and random geometry inside the compiled step.
+
+Images are floating-point, in any range and unit, standardised ones included: what comes out is a weighted mean of
+their pixels and of `cval`. Integers such as uint8 are refused with a TypeError, because interpolated values would have
+to be rounded: cast or scale them first. Only `expand_shifts`, which moves whole pixels, takes and keeps every dtype.
+"""
 
 from jaxdl.data.augmentation.displacement import elastic_displacement as elastic_displacement
 from jaxdl.data.augmentation.expansion import expand_shifts as expand_shifts

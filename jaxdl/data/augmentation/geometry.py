@@ -1,7 +1,7 @@
 """Geometry of images by given parameters, one set for all or one for each example; labels stay what they are.
 
-All functions take floating-point images of shape (batch, H, W, C), give back the same shape and dtype, are pure, and
-work under jit, vmap and grad. They share three options:
+All functions take floating-point images of shape (batch, H, W, C) in any range, give back the same shape and dtype, are
+pure, and work under jit, vmap and grad. Integer images, such as uint8, are refused. They share three options:
 
 * `order`: 1 interpolates linearly between the four pixels around a point, 0 takes the nearest one;
 * `fill`: what lies beyond the edge of `a b c d`;

@@ -70,12 +70,15 @@ def make_augmentation(
             have another background than 0.
 
     Returns:
-        `augment(key, images)` for one typed key and floating-point images (batch, H, W, C); the result has their shape
-        and dtype. It is pure, and works under jit, vmap, grad and scan; without any option it hands the images back.
-        Pass it to `jaxdl.training.supervised(..., augment=...)`, which applies it in training mode only.
+        `augment(key, images)` for one typed key and floating-point images (batch, H, W, C) in any range; the result has
+        their shape and dtype. It is pure, and works under jit, vmap, grad and scan; without any option it hands the
+        images back. Pass it to `jaxdl.training.supervised(..., augment=...)`, which applies it in training mode only.
+        To keep uint8 in memory, pass `lambda key, x: augment(key, x.astype(jnp.float32))` and let the model divide by
+        255, in training and in evaluation alike.
 
     Raises:
-        TypeError, ValueError: an option that is no range; when called, a key or images of another kind.
+        TypeError, ValueError: an option that is no range; when called, a key or images of another kind, uint8 among
+            them.
 
     Example:
         The recipe of Keras's ImageDataGenerator (feature-wise centre and deviation, rotation 20 degrees, shifts 0.2,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+import jaxdl
 from jaxdl.data import Standardizer, augmentation, make_augmentation
 from jaxdl.data.augmentation import pipeline
 
@@ -119,6 +120,29 @@ def test_gradients_are_finite(images):
     grad = jax.grad(lambda x: jnp.sum(augment(KEY, x) ** 2))(images)
     assert bool(jnp.isfinite(grad).all())
     assert float(jnp.abs(grad).max()) > 0
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_images_in_any_range(images, order):
+    """What a pixel becomes is a mean of pixels and cval with weights of sum 1: offset and unit go through it."""
+    small = make_augmentation(**ALL, order=order, cval=0.25)(KEY, images)
+    large = make_augmentation(**ALL, order=order, cval=255 * 0.25 - 300)(KEY, 255 * images - 300)
+    np.testing.assert_allclose(large, 255 * small - 300, atol=1e-3)
+
+
+def test_bytes_in_memory_that_the_model_scales():
+    """As the docstring says; evaluation then sees the bytes, scaled alike."""
+    x = np.random.RandomState(2).randint(0, 256, (6, 5, 5, 1)).astype(np.uint8)
+    augment = make_augmentation(shift_pixels=(1, 1), flip_horizontal=True)
+    model = jaxdl.as_model((lambda key, x: {}, lambda params, x: x / 255))
+    objective = jaxdl.training.supervised(
+        model, lambda outputs, y: outputs.mean((1, 2, 3)), augment=lambda key, x: augment(key, x.astype(jnp.float32))
+    )
+    losses = {train: objective({}, (x, x), model_state={}, key=KEY, train=train)[0] for train in (False, True)}
+    np.testing.assert_allclose(losses[False], x.mean((1, 2, 3)) / 255, rtol=1e-5)
+    # Flipped or not, one row and one column are pushed out.
+    sums = [[kept.sum() / 25 / 255 for kept in (image[:-1, :-1], image[:-1, 1:])] for image in x.astype(np.float64)]
+    assert all(np.abs(loss - np.array(of)).min() < 1e-5 for loss, of in zip(losses[True], sums, strict=True))
 
 
 def test_bfloat16(images):
