@@ -116,7 +116,10 @@ def in_bands(values: np.ndarray, reference: np.ndarray, names: Sequence[str], sh
 
 
 def matches(values: np.ndarray, expected: np.ndarray, names: Sequence[str], *, tolerance: float) -> Result:
-    """EQ: every expected value lies in the interval of its mean, jointly 95 % (Bonferroni), widened by a tolerance.
+    """No measured mean contradicts its expectation: all lie in the intervals, jointly 95 %, widened by a tolerance.
+
+    The intervals share the error rate (Bonferroni). Few seeds make them wide, so a control has to show what the rule
+    would notice.
 
     Args:
       values: `(seeds, quantities)`.
