@@ -71,14 +71,18 @@ def judge_variances(run: Run, activations: Sequence[Facts]) -> tuple[dict[str, n
         f"ln of the theory's variance in the interval of the mean over draws, jointly 95 %, widened by {TOLERANCE:g}",
         rules.matches(values, np.concatenate(list(expectations.values())), pairs, tolerance=TOLERANCE),
     )
-    he = starts()["He normal"]
-    wrong = Start(he.init, lambda i, o: 1.1 * he.gain(i, o))
-    off = np.array([predicted(wrong, facts, "He normal", width, depth) for facts in activations])
+    off = [
+        predicted(Start(start.init, lambda i, o, gain=start.gain: 1.1 * gain(i, o)), facts, name, width, depth)
+        for name, start in starts().items()
+        for facts in activations
+    ]
+    control = rules.matches(values, np.array(off), pairs, tolerance=TOLERANCE)
     run.find(
         "negative control, the rule must fail: weights of 1.1 times the variance, in the theory alone",
-        "must fail: the rule above, on He's start",
-        rules.matches(measured["He normal"][:, -1], off, names, tolerance=TOLERANCE),
+        "must fail: the rule above, over the same pairs",
+        control,
         control=True,
+        remark="pairs that do not notice have a wide spread over draws, or saturate",
     )
     small, own = measured["N(0, 0.01^2)"][:, -1], paired(activations)
     kept = np.stack([measured[own[name]][:, -1, i] for i, name in enumerate(names)], 1)
@@ -166,7 +170,7 @@ class MaxoutNetwork(nn.Module):
 
 
 def judge_lsuv(run: Run) -> None:
-    """X26: LSUV's variance in every layer of deep networks; without its rescaling as the control."""
+    """X26: the variance in every layer of deep networks after LSUV, measured by Flax; no rescaling as the control."""
     depth, width, tolerance = run.settings["lsuv_depth"], run.settings["lsuv_width"], 0.02
     sizes = (width,) * depth + (10,)
     networks = {
@@ -187,7 +191,8 @@ def judge_lsuv(run: Run) -> None:
         run.find(
             f"LSUV brings every layer of a {depth}-layer {name} network to variance 1 within 2 %",
             "largest |variance - 1| over the layers at most 0.02, in every draw",
-            rules.every_seed(deviations <= tolerance),
+            # Rounding may differ between two programs, by far less than this.
+            rules.every_seed(deviations <= tolerance + 1e-4),
             remark=f"largest deviation {deviations.max():.4f}",
         )
         for seed, value in enumerate(deviations.tolist()):
@@ -204,8 +209,9 @@ def judge_lsuv(run: Run) -> None:
 
 @partial(jax.jit, static_argnums=(0, 4))
 def _largest_deviation(network: Any, variables: Any, x: jax.Array, key: jax.Array, tolerance: float) -> jax.Array:
-    result = initializers.lsuv(network, variables, x, key=key, tolerance=tolerance)
-    return jnp.abs(jnp.stack(result.variances) - 1).max()
+    started = initializers.lsuv(network, variables, x, key=key, tolerance=tolerance).variables
+    _, kept = network.apply(started, x, capture_intermediates=lambda module, _: isinstance(module, nn.Dense))
+    return jnp.abs(jnp.stack([jnp.var(z) for z in jax.tree.leaves(kept["intermediates"])]) - 1).max()
 
 
 def judge_products(run: Run) -> Mapping[str, Mapping[int, np.ndarray]]:

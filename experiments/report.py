@@ -84,10 +84,11 @@ def html(experiment: Experiment, run: Run, manifest: dict[str, Any]) -> str:
 {figures}
 <h2>Claims</h2>
 <table><thead>
-<tr><th>verdict</th><th>claim and rule</th><th>measured [95 % interval]</th><th>published</th></tr>
+<tr><th>verdict</th><th>claim and rule</th><th>measured [interval]</th><th>published</th></tr>
 </thead>
 <tbody>{rows}</tbody></table>
-<p><small>PASS: the rule holds. FAIL: it does not; where it is about a mean or median, the interval contradicts it.
+<p><small>Intervals are of 95 % where the rule names no other.
+PASS: the rule holds. FAIL: it does not; where it is about a mean or median, the interval contradicts it.
 INCONCLUSIVE: the interval contradicts nothing yet, or there are fewer seeds than the rule needs. A negative control
 is confirmed (PASS) when the rule fails on it.</small></p>
 {tables}

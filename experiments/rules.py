@@ -116,7 +116,10 @@ def in_bands(values: np.ndarray, reference: np.ndarray, names: Sequence[str], sh
 
 
 def matches(values: np.ndarray, expected: np.ndarray, names: Sequence[str], *, tolerance: float) -> Result:
-    """EQ: every expected value lies in the interval of its mean, jointly 95 % (Bonferroni), widened by a tolerance.
+    """No measured mean contradicts its expectation: all lie in the intervals, jointly 95 %, widened by a tolerance.
+
+    The intervals share the error rate (Bonferroni). Few seeds make them wide, so a control has to show what the rule
+    would notice.
 
     Args:
       values: `(seeds, quantities)`.
@@ -131,8 +134,9 @@ def matches(values: np.ndarray, expected: np.ndarray, names: Sequence[str], *, t
     ]
     inside, worst = sum(e <= 0 for e in excess), int(np.argmax(excess))
     mean, low, high = intervals[worst]
+    place = "the nearest to the edge" if inside == len(names) else "the farthest outside"
     detail = (
-        f"{inside} of {len(names)} inside; the nearest to the edge is {names[worst]}: {mean:.4g} against "
+        f"{inside} of {len(names)} inside; {place} is {names[worst]}: {mean:.4g} against "
         f"{expected[worst]:.4g}, tolerance {tolerance:g}"
     )
     verdict: Verdict = "PASS" if inside == len(names) else "FAIL"
