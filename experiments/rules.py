@@ -134,8 +134,9 @@ def matches(values: np.ndarray, expected: np.ndarray, names: Sequence[str], *, t
     ]
     inside, worst = sum(e <= 0 for e in excess), int(np.argmax(excess))
     mean, low, high = intervals[worst]
+    place = "the nearest to the edge" if inside == len(names) else "the farthest outside"
     detail = (
-        f"{inside} of {len(names)} inside; the nearest to the edge is {names[worst]}: {mean:.4g} against "
+        f"{inside} of {len(names)} inside; {place} is {names[worst]}: {mean:.4g} against "
         f"{expected[worst]:.4g}, tolerance {tolerance:g}"
     )
     verdict: Verdict = "PASS" if inside == len(names) else "FAIL"

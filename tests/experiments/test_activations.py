@@ -42,6 +42,31 @@ def test_a_faster_family_passes_and_a_slower_one_fails(small_run, monkeypatch):
     assert found == ["PASS"] * 4 + ["FAIL", "FAIL"], "where untuned ReLU wins too, the control tells nothing"
 
 
+def test_the_seeds_that_tuned_are_not_judged(small_run, monkeypatch):
+    def sweep(run, kind):
+        training = np.tile(np.linspace(0.99, 1.01, 3 + run.seeds), (len(activations.RATES), 1))
+        if kind is not activations.COMPARED["sigmoid"]:
+            training[:, activations.TUNING_SEEDS :] *= 2
+            training[:, : activations.TUNING_SEEDS] = 1e-6
+        validation = 1.0 + np.abs(np.arange(len(activations.RATES)) - 2)[:, None] + np.zeros_like(training)
+        return activations.Sweep(training, validation, np.ones((*training.shape, 2)))
+
+    monkeypatch.setattr(activations, "sweep", sweep)
+    activations.run(small_run)
+    assert [finding.verdict for finding in small_run.findings][:4] == ["FAIL"] * 4
+
+
+def test_four_comparisons_share_the_error_rate(small_run):
+    """A mean log ratio of 1.02 times the 95 % half-width is enough for one comparison and not for one of four."""
+    spread = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+    ratio = 1.02 * 2.776 * spread.std(ddof=1) / np.sqrt(5) + spread
+    losses, chosen = {"relu": np.exp(-ratio), "sigmoid": np.ones(5)}, {"relu": 2, "sigmoid": 2}
+    for share in (1, 4):
+        activations.judge(small_run, "relu", "sigmoid", losses, chosen, share=share)
+    assert [finding.verdict for finding in small_run.findings] == ["PASS", "INCONCLUSIVE"]
+    assert "jointly over 4" in small_run.findings[1].rule
+
+
 @pytest.mark.parametrize("best", [0, len(activations.RATES) - 1])
 def test_a_best_rate_at_an_end_of_the_grid_decides_nothing(small_run, monkeypatch, best):
     assert verdicts(small_run, monkeypatch, best=best, sigmoid=1.0, others=0.1)[:5] == ["INCONCLUSIVE"] * 5

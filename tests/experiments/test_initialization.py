@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxdl
 from experiments import initialization, propagation, rules, starts
 from experiments import initialization_theory as theory
 from jaxdl import initializers
@@ -96,11 +97,40 @@ def test_gains_are_those_of_the_kernels():
 def test_a_wrong_theory_does_not_match():
     draws = np.random.RandomState(0).randn(20, 3) * 0.1 + np.array([1.0, 2.0, 3.0])
     names = ["a", "b", "c"]
-    assert rules.matches(draws, np.array([1.0, 2.0, 3.0]), names, tolerance=0.05).verdict == "PASS"
+    right = rules.matches(draws, np.array([1.0, 2.0, 3.0]), names, tolerance=0.05)
+    assert right.verdict == "PASS"
+    assert "3 of 3 inside; the nearest to the edge is" in right.detail
     wrong = rules.matches(draws, np.array([1.0, 2.3, 3.0]), names, tolerance=0.05)
     assert wrong.verdict == "FAIL"
-    assert "2 of 3 inside; the nearest to the edge is b" in wrong.detail
+    assert "2 of 3 inside; the farthest outside is b" in wrong.detail
     assert rules.matches(draws[:4], np.array([1.0, 2.0, 3.0]), names, tolerance=0.05).verdict == "INCONCLUSIVE"
+
+
+def test_the_drift_of_a_curved_recursion():
+    """f = z + c: E f^2 = q + c^2, slope s = q/(q + c^2), curvature s (1 - s), kappa (2q^2 + 4qc^2)/(q + c^2)^2."""
+    width, gain, c = 50, 1.5, 0.7
+    q, moment = gain, gain + c**2
+    slope, kappa = q / moment, (2 * q**2 + 4 * q * c**2) / moment**2
+    result = theory.expected(theory.Unit(lambda z: z + c), gain, width=width, depth=2)
+    drift = -slope / width + slope * (1 - slope) * (2 / width) / 2 - kappa / (2 * width)
+    assert result.mean[1] == pytest.approx(np.log(gain * moment) + drift - 1 / width, abs=1e-5)
+    assert result.deviation[1] ** 2 == pytest.approx(slope**2 * 2 / width + kappa / width + 2 / width, rel=1e-3)
+
+
+def test_lsuv_is_judged_by_what_flax_measures(monkeypatch):
+    """A start that says of itself that every variance is 1 does not pass."""
+    network = jaxdl.models.MLP((8, 8, 3), activation=jnp.tanh)
+    x = jax.random.normal(jax.random.key(0), (64, 8))
+    variables = network.init(jax.random.key(1), x)
+    kernels = [np.asarray(variables["params"][f"Dense_{i}"]["kernel"]) for i in range(3)]
+    a, variances = np.asarray(x), []
+    for kernel in kernels:
+        variances.append((a @ kernel).var())
+        a = np.tanh(a @ kernel)
+    idle = lambda network, variables, *a, **k: initializers.LSUV(variables, [jnp.ones(())] * 3, jnp.zeros(3), ())  # noqa: E731
+    monkeypatch.setattr(initializers, "lsuv", idle)
+    measured = initialization._largest_deviation(network, variables, x, jax.random.key(2), 0.02)
+    assert float(measured) == pytest.approx(np.abs(np.array(variances) - 1).max(), rel=1e-4)
 
 
 def test_pairs_follow_the_facts():

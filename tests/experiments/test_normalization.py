@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 import jaxdl
+from experiments import normalization, rules
 from experiments import normalized_networks as networks
-from experiments import rules
-from jaxdl.data import Examples
+from experiments.claims import Run
+from jaxdl.data import Examples, Splits
 
 
 @pytest.fixture
@@ -66,6 +67,45 @@ def test_every_arm_has_two_hidden_layers_of_the_same_width(name, examples):
     kernels = [leaf.shape for leaf in jax.tree.leaves(variables["params"]) if leaf.ndim == 2]
     assert sorted(kernels) == [(4, 100), (100, 10), (100, 100)]
     assert ("batch_stats" in variables) == ("batch" in name)
+
+
+def make_run(examples, seeds=2):
+    epochs = {"digits": {layout: 1 for layout in normalization.LAYOUTS}}
+    settings = {"epochs": epochs, "rates": (0.01, 0.1, 0.3), "arms": normalization.ARMS}
+    return Run("digits", Splits(examples, examples, examples), seeds, settings)
+
+
+def test_the_rate_is_chosen_on_validation_by_a_seed_of_its_own(examples, monkeypatch):
+    calls = []
+
+    def train(run, layout, arm, rate, *, seeds=None):
+        calls.append((rate, seeds))
+        last = {0.01: 50.0, 0.1: 70.0, 0.3: 60.0}[rate]
+        # The best rate by test accuracy, and by validation after the first epoch, would be another one.
+        count = run.seeds if seeds is None else len(seeds)
+        return normalization.Trained(rate, np.tile([[99 - last, last]], (count, 1)), np.full(count, 99 - last))
+
+    monkeypatch.setattr(normalization, "train", train)
+    chosen = normalization.train_arm(make_run(examples), normalization.MIXED, "batch norm")
+    assert chosen.rate == 0.1
+    assert calls == [(rate, [normalization.TUNING_SEED]) for rate in (0.01, 0.1, 0.3)] + [(0.1, None)]
+    assert normalization.TUNING_SEED > max(preset["seeds"] for preset in normalization.EXPERIMENT.presets.values())
+
+
+def test_the_test_split_is_not_read_while_a_rate_is_chosen(examples):
+    run = make_run(examples)
+    run.splits = run.splits._replace(test=None)
+    tuned = normalization.train(run, normalization.MIXED, "none", 0.1, seeds=[normalization.TUNING_SEED])
+    assert (tuned.validation.shape, tuned.test.shape) == ((1, 1), (0,))
+
+
+def test_bound_batch_renormalization_is_found_equal_and_another_is_not(examples, monkeypatch):
+    run = make_run(examples)
+    normalization.judge_equality(run)
+    renorm = networks.BatchRenorm
+    monkeypatch.setattr(networks, "BatchRenorm", lambda **k: renorm(**{**k, "r_max": 2.0, "d_max": 1.0}))
+    normalization.judge_equality(run)
+    assert [finding.verdict for finding in run.findings] == ["PASS", "FAIL"]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,30 @@ def test_more_comparisons_widen_the_interval():
     assert (single.verdict, joint.verdict) == ("PASS", "INCONCLUSIVE")
 
 
+def test_matches_shares_the_error_rate_and_widens_both_sides_by_the_tolerance():
+    half = lambda share: stats.t.ppf(1 - 0.025 / share, 4) * np.std(FIVE, ddof=1) / np.sqrt(5)  # noqa: E731
+    between = (half(1) + half(3)) / 2
+    columns = np.tile(np.array(FIVE)[:, None], 3)
+    for sign in (1, -1):
+        expected = np.array([3 + sign * between, 3.0, 3.0])
+        assert rules.matches(columns[:, :1], expected[:1], ["a"], tolerance=0).verdict == "FAIL"
+        assert rules.matches(columns, expected, ["a", "b", "c"], tolerance=0).verdict == "PASS"
+        for tolerance, verdict in ((0.51, "PASS"), (0.49, "FAIL")):
+            target = np.array([3 + sign * (half(1) + 0.5)])
+            assert rules.matches(columns[:, :1], target, ["a"], tolerance=tolerance).verdict == verdict
+    assert rules.matches(np.full((5, 1), np.nan), np.zeros(1), ["a"], tolerance=1).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_equivalent_is_two_tests_at_five_percent_each(sign):
+    values = sign * np.array(FIVE)
+    end = 3 + stats.t.ppf(0.95, 4) * np.std(FIVE, ddof=1) / np.sqrt(5)
+    assert rules.equivalent(values, end + 0.01).verdict == "PASS"
+    assert rules.equivalent(values, end - 0.01).verdict == "INCONCLUSIVE"
+    assert rules.equivalent(values, 6 - end - 0.01).verdict == "FAIL"
+    assert rules.equivalent(values, 6 - end + 0.01).verdict == "INCONCLUSIVE"
+
+
 def test_every_seed():
     assert rules.every_seed([True] * 5).verdict == "PASS"
     assert rules.every_seed([True] * 4 + [False]).verdict == "FAIL"
@@ -104,6 +128,8 @@ def test_exact_needs_no_seeds():
         rules.every_seed([True] * 4),
         rules.every_seed([False] * 4),
         rules.predicts(FIVE[:4], 2.0),
+        rules.equivalent([0.0, 0.1], 9),
+        rules.matches(np.zeros((4, 1)), np.zeros(1), ["a"], tolerance=1),
         rules.in_bands(np.zeros((4, 1)), np.array([[0.0, 1.0, -1.0, 1.0]]), ["a"]),
     ],
 )

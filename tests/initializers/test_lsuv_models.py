@@ -177,6 +177,39 @@ def test_inputs_of_another_scale_or_far_from_0(scale, offset):
     np.testing.assert_allclose(result.variances, 1, atol=0.0201)
 
 
+def test_a_mean_ten_thousand_times_the_deviation():
+    """Of one unit's outputs; a variance by E z^2 - (E z)^2 would be rounding alone."""
+    result = started(MLP((1,)), 1e-2 * X + 100)
+    z = np.float64(1e-2 * X + 100) @ np.float64(result.variables["params"]["Dense_0"]["kernel"])
+    assert abs(z.mean()) > 1000
+    assert z.var() == pytest.approx(1, abs=0.03)
+
+
+def test_rounds_are_limited_and_those_of_a_stack_by_its_length():
+    cell = started(nn.RNN(nn.GRUCell(8)), SEQUENCES, max_rounds=1)
+    assert np.max(cell.rounds) == 1
+    assert np.abs(np.array(cell.variances) - 1).max() > 0.02
+    stack = started(Stack(1, 3), X, max_rounds=1)
+    assert 1 < int(stack.rounds[0]) <= 4
+    np.testing.assert_allclose(stack.variances[0], 1, atol=0.0201)
+
+
+def test_the_model_runs_in_evaluation_mode():
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            x = nn.BatchNorm(use_running_average=not train)(nn.Dense(16, name="first")(x))
+            return nn.Dense(4, name="second")(nn.Dropout(0.5, deterministic=not train)(x))
+
+    start = Net().init(jax.random.key(1), X, False)
+    stats = {"BatchNorm_0": {"mean": jnp.full(16, 2.0), "var": jnp.full(16, 9.0)}}
+    result = lsuv(Net(), {**start, "batch_stats": stats}, X, key=jax.random.key(2))
+    params = result.variables["params"]
+    hidden = (np.asarray(X) @ params["first"]["kernel"] - 2) / np.sqrt(9 + 1e-5)
+    assert np.var(hidden @ params["second"]["kernel"]) == pytest.approx(float(result.variances[1]), rel=1e-4)
+    assert float(result.variances[1]) == pytest.approx(1, abs=0.0201)
+
+
 @pytest.mark.parametrize(("x", "variance"), [(1e20 * X, np.inf), (X.at[0, 0].set(jnp.nan), np.nan)])
 def test_what_cannot_be_rescaled_keeps_its_orthonormal_kernel(x, variance):
     result = started(MLP((8, 3)), x)

@@ -89,6 +89,23 @@ def test_the_axis_that_a_scan_goes_along(arranged, sliced, summed):
     assert (use.sliced_axes, use.summed_axes) == (sliced, summed)
 
 
+def test_kernels_joined_along_different_axes_have_none_in_common():
+    def fn(p, x):
+        joined = lambda h, w: (h @ jnp.concatenate(w, 1)[:, :3], None)  # noqa: E731
+        return jax.lax.scan(joined, x, (p[0], jnp.moveaxis(p[1], 1, 0)))[0]
+
+    (use,) = uses_of(fn, [jnp.ones((3, 3, 2)), jnp.ones((3, 3, 2))], X)
+    assert (use.params, use.sliced_axes, use.summed_axes) == ({0, 1}, (None,), None)
+
+
+def test_a_kernel_transposed_in_one_branch_has_no_known_axes():
+    def fn(p, x):
+        return x @ jax.lax.cond(x[0, 0] > 0, lambda: p, lambda: p.T)
+
+    (use,) = uses_of(fn, W, X)
+    assert (use.primitive, use.summed_axes) == ("dot_general", None)
+
+
 def test_two_scans_one_in_the_other():
     def fn(p, x):
         inner = lambda h, group: jax.lax.scan(lambda h, w: (h @ w.T, None), h, group)  # noqa: E731
