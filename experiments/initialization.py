@@ -45,7 +45,8 @@ def run(run: Run) -> None:
         "variance_by_layer",
         figures.by_layer(measured, names, selu, products),
         "Left: variance of ReLU's pre-activations by layer, every draw. Middle: mean and variance of SELU's "
-        "activations with LeCun's start. Right: singular values of products of random matrices.",
+        "activations with LeCun's start. Right: singular values of products of random matrices, as far down as float64 "
+        "resolves them, 1e-15 of the largest.",
     )
 
 
@@ -243,7 +244,7 @@ def judge_products(run: Run) -> Mapping[str, Mapping[int, np.ndarray]]:
         "products of N(0, 1/N) matrices degenerate: the median singular value falls with every further depth",
         f"strictly falling over depths {', '.join(map(str, depths))}, in every draw",
         rules.every_seed(np.all(np.diff(medians, axis=1) < 0, axis=1)),
-        remark=f"median {medians[:, -1].mean():.2g} after {max(depths)} layers",
+        remark=f"median {medians[:, -1].mean():.2g} after {max(depths)} layers; float64 resolves 1e-15 of the largest",
     )
     return values
 

@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 from experiments.propagation import Profile
 
 SHOWN = ("N(0, 1)", "slide S15", "He normal", "orthogonal", "N(0, 0.01^2)")
+RESOLVED = 1e-15  # share of the largest singular value below which float64 leaves nothing of the others
 LIMIT = 12  # decades at which the colour saturates
 
 
@@ -67,9 +68,9 @@ def by_layer(
         depths = list(by_depth)
         low, median, high = (np.array([np.quantile(drawn, q) for drawn in by_depth.values()]) for q in (0.0, 0.5, 1.0))
         right.plot(depths, median, "o-", color=f"C{i}", label=f"{name}, median")
-        right.fill_between(depths, np.maximum(low, 1e-30), high, color=f"C{i}", alpha=0.2, linewidth=0)
+        right.fill_between(depths, np.maximum(low, RESOLVED * high), high, color=f"C{i}", alpha=0.2, linewidth=0)
     right.set(
-        xscale="log", yscale="log", xlabel="matrices multiplied", ylabel="singular values", ylim=(1e-20, 1e2),
+        xscale="log", yscale="log", xlabel="matrices multiplied", ylabel="singular values", ylim=(1e-16, 1e2),
         title="products of random matrices",
     )  # fmt: skip
     for axis in (left, middle, right):

@@ -1,4 +1,4 @@
-"""The catalogue page: every row has a symbol that imports and a test that exists, and no row is missing."""
+"""The catalogue and the slide errors: every row has what imports and a test that exists, and no row is missing."""
 
 import ast
 import importlib
@@ -9,6 +9,7 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[1]
 PAGE = CHECKOUT / "docs" / "catalogue.md"
+SLIPS = CHECKOUT / "docs" / "slide_errors.md"
 GROUPS = {"A": 14, "I": 18, "L": 16, "R": 26, "N": 11, "D": 16}
 COLUMNS = ("id", "name", "lecture", "formula", "symbol", "library", "test")
 
@@ -63,6 +64,24 @@ def test_the_test_exists(row):
     source = (CHECKOUT / path).read_text()
     functions = {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)}
     assert function in functions if function else any(name.startswith("test_") for name in functions)
+
+
+def test_what_the_slide_errors_are_seen_in_exists():
+    lines = [line for line in SLIPS.read_text().splitlines() if re.match(r"\| S\d\d ", line)]
+    numbers = [line.split(" | ")[0] for line in lines]
+    assert len(lines) > 20
+    assert numbers == sorted(set(numbers))
+    functions = {
+        node.name
+        for path in (CHECKOUT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    }
+    for line in lines:
+        last = line.strip("| ").split(" | ")[-1]
+        for name in re.findall(r"`([\w.]+)`", last):
+            assert name in functions if name.startswith("test_") else find(name) is not None, line
+        assert "`" in last or last == "the cell below", line
 
 
 def test_a_symbol_that_does_not_exist_is_noticed():

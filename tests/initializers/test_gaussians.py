@@ -19,6 +19,7 @@ from jaxdl.initializers import (
     random_walk,
     standard_uniform,
 )  # fmt: skip
+from jaxdl.models import MLP
 
 IN, OUT = 400, 600
 SE = np.sqrt(2 / (IN * OUT))
@@ -112,6 +113,14 @@ def test_a_constant_start_leaves_units_alike_for_ever():
 
     assert spread(initializers.constant(0.5)) == 0
     assert spread(lecun_normal()) > 0.1
+
+
+def test_biases_start_at_zero():
+    """I15; of the library's own models, too, unless another initializer is named."""
+    np.testing.assert_array_equal(initializers.zeros(jax.random.key(0), (7,)), np.zeros(7))
+    params = MLP((4, 3)).init(jax.random.key(0), jnp.ones((1, 5)))["params"]
+    for layer in params.values():
+        np.testing.assert_array_equal(layer["bias"], np.zeros(layer["kernel"].shape[1]))
 
 
 @pytest.mark.parametrize("n", [50, 300])
