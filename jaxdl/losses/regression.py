@@ -10,6 +10,8 @@ import optax
 
 from jaxdl.losses.examples import floating, hidden, per_example
 
+_LARGEST_LOG_PRECISION = 40.0
+
 
 def squared_error(outputs: jax.Array, targets: jax.Array, *, weights: Any = None, mask: Any = None) -> jax.Array:
     """`sum_j (f_j - t_j)^2` over all axes but the first, shape `(batch,)`."""
@@ -66,8 +68,8 @@ def gaussian_nll(
     Args:
       outputs: the means y, `(batch, ...)`; or a pair `(y, log_precision)`, as a network gives that predicts both.
       targets: t, the shape of y.
-      log_precision: ln beta where `outputs` is no pair: a scalar, or an array of the shape of y. Above 88 the
-        precision overflows in float32.
+      log_precision: ln beta where `outputs` is no pair: a scalar, or an array of the shape of y. Above 40, a
+        deviation of 2e-9, it counts as 40: the precision would overflow, and a residual of 0 become NaN.
       weights: see the module's description.
       mask: likewise.
 
@@ -91,6 +93,7 @@ def gaussian_nll(
     log_beta = jnp.broadcast_to(jnp.asarray(log_precision, jnp.result_type(means)), jnp.shape(means))
     if mask is not None:
         means, targets, log_beta = (hidden(a, mask, jnp.shape(means)) for a in (means, targets, log_beta))
+    log_beta = jnp.minimum(log_beta, _LARGEST_LOG_PRECISION)
     values = 0.5 * (jnp.exp(log_beta) * jnp.square(targets - means) - log_beta + math.log(2 * math.pi))
     return per_example(values, weights, mask)
 

@@ -146,3 +146,13 @@ def test_gaussian_nll_with_shapes_that_do_not_fit():
         losses.gaussian_nll((Y, Y, Y), T)
     with pytest.raises(ValueError, match=r"targets: expected the shape of outputs"):
         losses.gaussian_nll(Y, T[:, 0])
+
+
+@pytest.mark.parametrize("log_beta", [1e4, -1e4])
+@pytest.mark.parametrize("residual", [0.0, 1e4])
+def test_gaussian_nll_is_finite_with_finite_gradients_at_extreme_outputs(log_beta, residual):
+    """A network may put out any logarithm of the precision."""
+    pair = (jnp.full((1, 2), residual), jnp.full((1, 2), log_beta))
+    values, grads = jax.value_and_grad(lambda pair: losses.gaussian_nll(pair, jnp.zeros((1, 2))).sum())(pair)
+    assert np.isfinite(values)
+    assert all(np.all(np.isfinite(grad)) for grad in grads)
