@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 Array = TypeVar("Array", np.ndarray, "jax.Array")
 
-_ROWS = 4096
+ROWS = 4096  # examples of one float64 copy
 
 
 class Standardizer(NamedTuple):
@@ -72,8 +72,8 @@ class Standardizer(NamedTuple):
             )
         mean = finite_mean(x)
         squares = np.zeros_like(mean)
-        for start in range(0, len(x), _ROWS):  # by rows: a float64 copy of all the examples would double the memory
-            squares += np.square(x[start : start + _ROWS] - mean).sum(axis=0)
+        for start in range(0, len(x), ROWS):  # a float64 copy of all would double the memory
+            squares += np.square(x[start : start + ROWS] - mean).sum(axis=0)
         deviation = np.sqrt(squares / (len(x) - ddof))
         # The rounding of the mean can leave a constant 0.1 a deviation of 1e-14, so equality decides, not a threshold.
         constant = (x.min(axis=0) == x.max(axis=0)) | (deviation <= eps)

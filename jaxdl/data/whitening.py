@@ -4,14 +4,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from jaxdl.data.preprocessing import aligned, finite_mean, floating, leading_axes
+from jaxdl.data.preprocessing import ROWS, aligned, finite_mean, floating, leading_axes
 
 if TYPE_CHECKING:
     import jax
 
 Array = TypeVar("Array", np.ndarray, "jax.Array")
-
-_ROWS = 4096
 
 
 class Whitening(NamedTuple):
@@ -91,8 +89,8 @@ class Whitening(NamedTuple):
             _check_components(num_components, kind, flat.shape[1])
         mean = finite_mean(flat)
         covariance = np.zeros((len(mean), len(mean)))
-        for start in range(0, len(flat), _ROWS):  # by rows: a float64 copy of all the examples would double the memory
-            centred = flat[start : start + _ROWS] - mean
+        for start in range(0, len(flat), ROWS):  # a float64 copy of all would double the memory
+            centred = flat[start : start + ROWS] - mean
             covariance += centred.T @ centred
         eigenvalues, axes = np.linalg.eigh(covariance / (len(x) - ddof))
         eigenvalues, axes = eigenvalues[::-1], axes[:, ::-1]
