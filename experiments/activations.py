@@ -5,22 +5,19 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import optax
 from matplotlib.figure import Figure
 
 import jaxdl
-from experiments import rules
-from experiments.claims import Experiment, Result, Run
+from experiments.claims import Experiment, Run
+from experiments.hyperparameter_grid import Grid, train_grid
+from experiments.tuned_comparison import TUNING_SEEDS, best_cell, faster, judge_faster, judged
 from jaxdl.activations import FACTS, Facts
 
 WIDTH, HIDDEN, BATCH = 64, 3, 32
 RATES = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-TUNING_SEEDS = 3
 
 
 # Each with the initializer it is paired with.
@@ -28,22 +25,14 @@ COMPARED = {name: FACTS[name] for name in ("sigmoid", "tanh", "soft_sign", "relu
 FAMILY = ("relu", "leaky_relu", "elu", "selu")
 
 
-class Sweep(NamedTuple):
-    """What one activation reached, `(rates, seeds)`; the last axis holds the tuning seeds, then the judged ones."""
-
-    training: np.ndarray
-    validation: np.ndarray
-    curves: np.ndarray
-
-
 def run(run: Run) -> None:
     """Trains every activation at every rate, chooses the rate by validation, and compares training losses."""
     sweeps = {name: sweep(run, kind) for name, kind in COMPARED.items()}
-    chosen = {name: choose(found.validation[:, :TUNING_SEEDS]) for name, found in sweeps.items()}
+    chosen = {name: best_cell(found.validation["loss"][:, :TUNING_SEEDS]) for name, found in sweeps.items()}
     losses = {name: judged(found.training)[chosen[name]] for name, found in sweeps.items()}
     for name, found in sweeps.items():
         for seed, (training, validation) in enumerate(
-            zip(judged(found.training).T, judged(found.validation).T, strict=True)
+            zip(judged(found.training).T, judged(found.validation["loss"]).T, strict=True)
         ):
             run.record(
                 quantity="loss_by_rate", activation=name, seed=seed, rates=list(RATES), training=training.tolist(),
@@ -54,9 +43,10 @@ def run(run: Run) -> None:
         "the learning rate, mean over the tuning seeds; the ring is the rate chosen."
     )
     run.figure("activations", picture(sweeps, chosen, run.dataset), caption)
+    untuned_names = [name for name, rate in chosen.items() if rate in (0, len(RATES) - 1)]
     for name in FAMILY:
-        judge(run, name, "sigmoid", losses, chosen, share=len(FAMILY))
-    judge(run, "relu", "tanh", losses, chosen, share=1)
+        judge_faster(run, name, "sigmoid", losses, untuned_names, share=len(FAMILY))
+    judge_faster(run, "relu", "tanh", losses, untuned_names)
     untuned = judged(sweeps["relu"].training)[0]
     control = faster(untuned, losses["sigmoid"])
     run.find(
@@ -72,83 +62,29 @@ def run(run: Run) -> None:
     run.note(f"Geometric means of the judged training losses: {', '.join(listed)}.")
 
 
-def judge(
-    run: Run, name: str, other: str, losses: Mapping[str, np.ndarray], chosen: Mapping[str, int], *, share: int
-) -> None:
-    """ORD, paired by seed; inconclusive where the best rate is at an end of the grid."""
-    result = faster(losses[name], losses[other], confidence=1 - 0.05 / share)
-    ends = [each for each in (name, other) if chosen[each] in (0, len(RATES) - 1)]
-    if ends:
-        detail = f"the best rate of {' and '.join(ends)} is an end of the grid, so it is not tuned"
-        result = replace(result, verdict="INCONCLUSIVE", detail=detail)
-    jointly = f" (95 % jointly over {share} comparisons)" if share > 1 else ""
-    run.find(
-        f"{name} reaches a lower training loss than {other} after the same number of updates",
-        f"lower 95 % limit of the mean of ln(loss of {other} / loss of {name}) above 0{jointly}",
-        result,
-    )
-
-
-def faster(losses: np.ndarray, others: np.ndarray, *, confidence: float = 0.95) -> Result:
-    """ORD on the log ratio; a run whose loss is not finite counts as the worst there is."""
-    largest = np.finfo(np.float64).max
-    worst = lambda values: np.log(np.where(np.isfinite(values), values, largest))  # noqa: E731
-    return rules.exceeds(worst(others) - worst(losses), 0.0, confidence=confidence)
-
-
-def judged(by_member: np.ndarray) -> np.ndarray:
-    """What belongs to the seeds that had no part in tuning."""
-    return by_member[:, TUNING_SEEDS:]
-
-
-def choose(validation: np.ndarray) -> int:
-    """The rate of the smallest mean validation loss `(rates, seeds)`; one that diverges for any seed is out."""
-    mean = validation.mean(1)
-    return int(np.argmin(np.where(np.isfinite(mean), mean, np.inf)))
-
-
-def sweep(run: Run, kind: Facts) -> Sweep:
+def sweep(run: Run, kind: Facts) -> Grid:
     """All rates times all seeds of one activation as one program; every rate starts from the same draws."""
-    train, validation, epochs = run.splits.train, run.splits.validation, run.settings["epochs"][run.dataset]
     model = jaxdl.models.MLP(
         (WIDTH,) * HIDDEN + (10,),
         activation=kind.function,
         kernel_init=kind.initializer(),
     )
     objective = jaxdl.training.supervised(model, jaxdl.losses.softmax_cross_entropy)
-    tx = optax.inject_hyperparams(optax.sgd)(learning_rate=RATES[0])
-    num_seeds = TUNING_SEEDS + run.seeds
-    members = {
-        jax.random.key_data(jax.random.key(i)).tobytes(): divmod(i, num_seeds) for i in range(len(RATES) * num_seeds)
-    }
-
-    def init(key: jax.Array) -> Any:
-        rate, seed = members[jax.random.key_data(key).tobytes()]
-        state = jaxdl.training.init_state(model, tx, train.x[:1], key=jax.random.key(seed))
-        hyperparams = {**state.opt_state.hyperparams, "learning_rate": np.float32(RATES[rate])}
-        return replace(state, opt_state=state.opt_state._replace(hyperparams=hyperparams))
-
-    step = jaxdl.training.make_train_step(objective, tx)
-    states, history = jaxdl.training.run_many(
-        step, init, train, seeds=range(len(members)), epochs=epochs, batch_size=BATCH, validation=validation,
-        evaluate_every=epochs, mode="vmap",
+    return train_grid(
+        model, objective, optax.sgd, [{"learning_rate": rate} for rate in RATES],
+        seeds=range(TUNING_SEEDS + run.seeds), train=run.splits.train, validation=run.splits.validation,
+        epochs=run.settings["epochs"][run.dataset], batch_size=BATCH,
     )  # fmt: skip
-    losses = [
-        jaxdl.training.evaluate(objective, jaxdl.training.member(states, i), train)["loss"] for i in range(len(members))
-    ]
-    shape = (len(RATES), num_seeds)
-    by_epoch = history.train["loss"].reshape(*shape, epochs, -1).mean(-1)
-    return Sweep(np.reshape(losses, shape), history.validation["loss"][:, -1].reshape(shape), by_epoch)
 
 
-def picture(sweeps: Mapping[str, Sweep], chosen: Mapping[str, int], dataset: str) -> Figure:
+def picture(sweeps: Mapping[str, Grid], chosen: Mapping[str, int], dataset: str) -> Figure:
     """Left: training loss over the epochs; right: validation loss over the rates."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, found in sweeps.items():
         curve = judged(found.curves)[chosen[name]].mean(0)
         (line,) = left.plot(np.arange(1, len(curve) + 1), curve, label=f"{name}, eta {RATES[chosen[name]]:g}")
-        tuning = found.validation[:, :TUNING_SEEDS].mean(1)
+        tuning = found.validation["loss"][:, :TUNING_SEEDS].mean(1)
         right.plot(RATES, tuning, ".-", color=line.get_color())
         right.plot(RATES[chosen[name]], tuning[chosen[name]], "o", color=line.get_color(), fillstyle="none")
     left.set(xlabel="epoch", ylabel=f"training loss on {dataset}", yscale="log")

@@ -1,0 +1,77 @@
+"""One network trained at every cell of a grid of hyper-parameters and every seed, as one program."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+import jaxdl
+from jaxdl.data import Examples
+
+Cell = Mapping[str, float]
+
+
+class Grid(NamedTuple):
+    """What every cell and seed reached.
+
+    Attributes:
+      training: `(cells, seeds)`, loss over the whole training split at the end.
+      validation: `{metric: (cells, seeds)}` at the end.
+      curves: `(cells, seeds, epochs)`, mean training loss of each epoch.
+      states: of all members, one cell after the other.
+    """
+
+    training: np.ndarray
+    validation: Mapping[str, np.ndarray]
+    curves: np.ndarray
+    states: jaxdl.training.TrainState
+
+    def evaluate(self, objective: jaxdl.training.Objective, data: Examples, cell: int, seed: int) -> dict[str, float]:
+        """Exact means over `data` for one member."""
+        state = jaxdl.training.member(self.states, cell * self.training.shape[1] + seed)
+        return jaxdl.training.evaluate(objective, state, data)
+
+
+def train_grid(
+    model: Any,
+    objective: jaxdl.training.Objective,
+    recipe: Callable[..., optax.GradientTransformation],
+    cells: Sequence[Cell],
+    *,
+    seeds: Sequence[int],
+    train: Examples,
+    validation: Examples,
+    epochs: int,
+    batch_size: int,
+    mode: Literal["auto", "vmap", "map"] = "vmap",
+) -> Grid:
+    """Trains `recipe(**cell)` for every cell from the same draws; a seed gives the start and the order of the data."""
+    tx = optax.inject_hyperparams(recipe)(**cells[0])
+    members = {
+        jax.random.key_data(jax.random.key(i)).tobytes(): divmod(i, len(seeds)) for i in range(len(cells) * len(seeds))
+    }
+
+    def init(key: jax.Array) -> jaxdl.training.TrainState:
+        cell, seed = members[jax.random.key_data(key).tobytes()]
+        state = jaxdl.training.init_state(model, tx, train.x[:1], key=jax.random.key(seeds[seed]))
+        values = {name: np.float32(value) for name, value in cells[cell].items()}
+        return replace(state, opt_state=state.opt_state._replace(hyperparams={**state.opt_state.hyperparams, **values}))
+
+    step = jaxdl.training.make_train_step(objective, tx)
+    states, history = jaxdl.training.run_many(
+        step, init, train, seeds=range(len(members)), epochs=epochs, batch_size=batch_size, validation=validation,
+        evaluate_every=epochs, mode=mode,
+    )  # fmt: skip
+    shape = (len(cells), len(seeds))
+    losses = [
+        jaxdl.training.evaluate(objective, jaxdl.training.member(states, i), train)["loss"] for i in range(len(members))
+    ]
+    return Grid(
+        training=np.reshape(losses, shape),
+        validation={name: values[:, -1].reshape(shape) for name, values in history.validation.items()},
+        curves=history.train["loss"].reshape(*shape, epochs, -1).mean(-1),
+        states=states,
+    )
