@@ -55,6 +55,7 @@ def objective(value: Any) -> None:
 def number(
     *,
     minimum: float,
+    maximum: float | None = None,
     below: float | None = None,
     exclusive: bool = False,
     finite: bool = True,
@@ -63,8 +64,8 @@ def number(
 ) -> None:
     """Raises ValueError unless the one keyword left is a finite real scalar >= `minimum` (> it where `exclusive`).
 
-    With `finite=False` infinity will do; with `below`, it has to be less than that, too. Of a traced scalar only shape
-    and type are known, and checked.
+    With `finite=False` infinity will do; with `maximum`, it has to be at most that, too, and with `below` less than it.
+    Of a traced scalar only shape and type are known, and checked.
     """
     ((name, value),) = argument.items()
     is_array = isinstance(value, (jax.Array, np.ndarray))
@@ -72,10 +73,12 @@ def number(
     ok = not isinstance(value, bool) and np.ndim(value) == 0
     ok = ok and (jax.dtypes.issubdtype(kind, np.floating) or jax.dtypes.issubdtype(kind, np.integer))
     if ok and not isinstance(value, Tracer):
-        ok = bool(np.isfinite(value) or not finite) and (value > minimum if exclusive else value >= minimum)
-        ok = ok and (below is None or bool(value < below))
+        known = np.asarray(value)  # of an array of jax, too: inside jit even two known numbers compare to a tracer
+        ok = bool(np.isfinite(known) or not finite) and bool(known > minimum if exclusive else known >= minimum)
+        ok = ok and (maximum is None or bool(known <= maximum)) and (below is None or bool(known < below))
     if not ok:
         got = f"shape {np.shape(value)} of {kind}" if is_array and np.ndim(value) else repr(value)
-        at_least = f"{'>' if exclusive else '>='} {minimum:g}"
-        domain = at_least if below is None else f"{at_least} and < {below:g}"
+        domain = f"{'>' if exclusive else '>='} {minimum:g}"
+        domain += "" if maximum is None else f" and <= {maximum:g}"
+        domain += "" if below is None else f" and < {below:g}"
         raise ValueError(f"{name}: expected one {'finite ' * finite}number {domain}; got {got}. {remedy}")

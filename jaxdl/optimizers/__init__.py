@@ -1,9 +1,46 @@
-"""Optimizers: what ends an optax chain so that the parameters themselves obey a rule."""
+"""Optimizers: a recipe for every method of the lectures, and what goes before and behind it in an optax chain.
 
+The one way to combine is `optax.chain`, in the order: clipping, noise, coupled L2, recipe, decoupled decay, proximal
+step, constraint.
+"""
+
+from optax import add_noise as add_noise
+from optax.contrib import reduce_on_plateau as reduce_on_plateau
+
+from jaxdl.optimizers import schedules as schedules
 from jaxdl.optimizers.constraints import max_norm as max_norm
 from jaxdl.optimizers.constraints import non_negative as non_negative
 from jaxdl.optimizers.constraints import project as project
 from jaxdl.optimizers.constraints import unit_norm as unit_norm
+from jaxdl.optimizers.decay import coupled_l2 as coupled_l2
+from jaxdl.optimizers.decay import decoupled_decay as decoupled_decay
+from jaxdl.optimizers.first_order import adadelta as adadelta
+from jaxdl.optimizers.first_order import adagrad as adagrad
+from jaxdl.optimizers.first_order import adam as adam
+from jaxdl.optimizers.first_order import gradient_descent as gradient_descent
+from jaxdl.optimizers.first_order import rmsprop as rmsprop
 from jaxdl.optimizers.proximal import proximal_l1 as proximal_l1
+from jaxdl.optimizers.velocity import momentum as momentum
+from jaxdl.optimizers.velocity import nesterov as nesterov
+from jaxdl.optimizers.velocity import nesterov_eval_params as nesterov_eval_params
 
-__all__ = ["max_norm", "non_negative", "project", "proximal_l1", "unit_norm"]
+__all__ = [
+    "adadelta",
+    "adagrad",
+    "adam",
+    "add_noise",
+    "coupled_l2",
+    "decoupled_decay",
+    "gradient_descent",
+    "max_norm",
+    "momentum",
+    "nesterov",
+    "nesterov_eval_params",
+    "non_negative",
+    "project",
+    "proximal_l1",
+    "reduce_on_plateau",
+    "rmsprop",
+    "schedules",
+    "unit_norm",
+]

@@ -1,17 +1,16 @@
 """The proximal step of the L1 penalty: exact zeros, which descent along its subgradient does not give."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxdl import checks, tree
+from jaxdl import tree
+from jaxdl.optimizers.hyperparameters import ScalarOrSchedule, check, value_at
 from jaxdl.optimizers.landing import land
 
 PyTree = Any
-ScalarOrSchedule = float | jax.Array | Callable[[jax.Array], Any]
 
 
 def proximal_l1(
@@ -43,18 +42,14 @@ def proximal_l1(
       Daubechies, Defrise and De Mol, "An iterative thresholding algorithm for linear inverse problems", 2004;
       Parikh and Boyd, "Proximal algorithms", 2014, section 6.5.2.
     """
-    if not callable(strength):
-        checks.number(strength=strength, minimum=0, remedy="It multiplies the penalty; 0 switches it off.")
-    if not callable(learning_rate):
-        checks.number(
-            learning_rate=learning_rate, minimum=0, exclusive=True, remedy="Pass that of the optimizer in front."
-        )
+    check(strength=strength, minimum=0, remedy="It multiplies the penalty; 0 switches it off.")
+    check(learning_rate=learning_rate, minimum=0, exclusive=True, remedy="Pass that of the optimizer in front.")
 
     def init(params: PyTree) -> optax.ScaleByScheduleState:
         return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))
 
     def update(updates: PyTree, state: Any, params: PyTree | None = None) -> tuple[PyTree, optax.ScaleByScheduleState]:
-        threshold = _at(learning_rate, state.count) * _at(strength, state.count)
+        threshold = value_at(learning_rate, state.count) * value_at(strength, state.count)
 
         def thresholded(path: str, w: jax.Array) -> jax.Array:
             return jnp.sign(w) * jnp.maximum(jnp.abs(w) - jnp.asarray(threshold, w.dtype), 0)
@@ -63,7 +58,3 @@ def proximal_l1(
         return land(thresholded, updates, params), optax.ScaleByScheduleState(count)
 
     return optax.masked(optax.GradientTransformation(init, update), lambda params: tree.resolve(where, params))
-
-
-def _at(value: ScalarOrSchedule, count: jax.Array) -> Any:
-    return value(count) if callable(value) else value
