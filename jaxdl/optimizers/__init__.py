@@ -20,6 +20,9 @@ from jaxdl.optimizers.first_order import adam as adam
 from jaxdl.optimizers.first_order import gradient_descent as gradient_descent
 from jaxdl.optimizers.first_order import rmsprop as rmsprop
 from jaxdl.optimizers.proximal import proximal_l1 as proximal_l1
+from jaxdl.optimizers.second_order import lbfgs as lbfgs
+from jaxdl.optimizers.second_order import newton as newton
+from jaxdl.optimizers.second_order import saddle_free_newton as saddle_free_newton
 from jaxdl.optimizers.velocity import momentum as momentum
 from jaxdl.optimizers.velocity import nesterov as nesterov
 from jaxdl.optimizers.velocity import nesterov_eval_params as nesterov_eval_params
@@ -32,15 +35,18 @@ __all__ = [
     "coupled_l2",
     "decoupled_decay",
     "gradient_descent",
+    "lbfgs",
     "max_norm",
     "momentum",
     "nesterov",
     "nesterov_eval_params",
+    "newton",
     "non_negative",
     "project",
     "proximal_l1",
     "reduce_on_plateau",
     "rmsprop",
+    "saddle_free_newton",
     "schedules",
     "unit_norm",
 ]

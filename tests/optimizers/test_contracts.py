@@ -31,6 +31,15 @@ RECIPES = {
     "adadelta": optimizers.adadelta,
     "rmsprop": optimizers.rmsprop,
     "adam": optimizers.adam,
+    "lbfgs": lambda learning_rate: optax.chain(optimizers.lbfgs(), optax.scale(learning_rate)),
+    "newton, dense": lambda learning_rate: optimizers.newton(learning_rate=learning_rate, damping=1e-2),
+    "newton, cg": lambda learning_rate: optimizers.newton(learning_rate=learning_rate, damping=1e-2, solver="cg"),
+    "saddle_free_newton": lambda learning_rate: optimizers.saddle_free_newton(
+        learning_rate=learning_rate, damping=1e-2
+    ),
+    "saddle_free_newton, lanczos": lambda learning_rate: optimizers.saddle_free_newton(
+        learning_rate=learning_rate, damping=1e-2, num_lanczos=8
+    ),
     "adam in a chain": lambda learning_rate: optax.chain(
         optimizers.add_noise(0.0, 0.55, 0),
         optimizers.coupled_l2(1e-2),

@@ -1,0 +1,123 @@
+"""Dtypes and extra arguments of the second-order recipes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxdl.optimizers import lbfgs, newton, saddle_free_newton
+
+RECIPES = {
+    "lbfgs": lbfgs(),
+    "dense": newton(),
+    "cg": newton(solver="cg"),
+    "saddle-free": saddle_free_newton(damping=0.0),
+    "lanczos": saddle_free_newton(damping=0.0, num_lanczos=3),
+}
+
+
+def value_fn(params):
+    """A quadratic around 3 whose entries have curvatures 1, 4 and 9; the third is another leaf."""
+    a, b = params["a"], params["b"]
+    return jnp.sum(jnp.array([0.5, 2.0], a.dtype) * (a - 3) ** 2) + 4.5 * jnp.sum((b - 3) ** 2)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "dtypes", [(jnp.bfloat16, jnp.bfloat16), (jnp.bfloat16, jnp.float32), (jnp.float32, jnp.float16)]
+)
+def test_updates_keep_their_dtypes_and_are_computed_in_float32(name, dtypes):
+    tx, seen = RECIPES[name], []
+    params = {"a": jnp.array([1.0, 5.0], dtypes[0]), "b": jnp.array([[8.0]], dtypes[1])}
+
+    def watched(params):
+        seen.append({leaf.dtype for leaf in jax.tree.leaves(params)})
+        return value_fn(params)
+
+    def step(params, state):
+        value, grad = jax.value_and_grad(value_fn)(params)
+        assert [leaf.dtype for leaf in jax.tree.leaves(grad)] == list(dtypes)
+        updates, state = tx.update(grad, state, params, value=value, grad=grad, value_fn=watched)
+        assert [leaf.dtype for leaf in jax.tree.leaves(updates)] == list(dtypes)
+        return optax.apply_updates(params, updates), state
+
+    state, step = tx.init(params), jax.jit(step) if name == "lbfgs" else step
+    for _ in range(12 if name == "lbfgs" else 1):
+        params, state = step(params, state)
+    assert seen
+    assert all(dtypes == {np.dtype(np.float32)} for dtypes in seen)
+    for leaf in jax.tree.leaves(params):
+        np.testing.assert_allclose(leaf.astype(jnp.float32), 3.0, atol=0.02)
+
+
+@pytest.mark.parametrize("rate", [jnp.float32(0.5), np.float64(0.5)])
+def test_a_traced_rate_does_not_widen_bfloat16(rate):
+    params = jnp.array([1.0], jnp.bfloat16)
+    step = jax.jit(lambda r: newton(learning_rate=r).update(params, newton().init(params), params, value_fn=jnp.sum))
+    assert step(rate)[0].dtype == jnp.bfloat16
+
+
+def test_values_that_bfloat16_cannot_tell_apart():
+    """Of 1000 + x^2 bfloat16 knows but multiples of 4."""
+    params, tx = jnp.array([1.0], jnp.bfloat16), lbfgs()
+    f = lambda p: 1000 + jnp.sum(p**2)  # noqa: E731
+    state = tx.init(params)
+
+    @jax.jit
+    def step(params, state):
+        value, grad = jax.value_and_grad(f)(params)
+        updates, state = tx.update(grad, state, params, value=value, grad=grad, value_fn=f)
+        return optax.apply_updates(params, updates), state
+
+    for _ in range(3):
+        params, state = step(params, state)
+    np.testing.assert_allclose(params.astype(jnp.float32), 0.0, atol=1e-2)
+
+
+def test_other_extra_arguments_are_left_alone():
+    params = {"a": jnp.ones(2), "b": jnp.ones(1)}
+    for tx in RECIPES.values():
+        value, grad = jax.value_and_grad(value_fn)(params)
+        extra = {"value": value, "grad": grad, "value_fn": value_fn}
+        tx.update(grad, tx.init(params), params, **extra, loss=1.0, batch=None)
+
+
+def test_an_empty_tree_and_an_empty_leaf():
+    for name, tx in RECIPES.items():
+        if name != "lbfgs":  # optax's line search looks at the dtype of the first leaf
+            updates, _ = tx.update({}, tx.init({}), {}, value_fn=lambda p: jnp.zeros(()))
+            assert updates == {}
+        params = {"a": jnp.array([1.0, 5.0]), "b": jnp.zeros((0, 3))}
+        value, grad = jax.value_and_grad(value_fn)(params)
+        updates, _ = tx.update(grad, tx.init(params), params, value=value, grad=grad, value_fn=value_fn)
+        assert updates["b"].shape == (0, 3)
+        assert jnp.isfinite(updates["a"]).all()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_is_missing_is_named(name):
+    tx, params = RECIPES[name], {"a": jnp.ones(2), "b": jnp.ones(1)}
+    given = {"value": 1.0, "grad": params, "value_fn": value_fn}
+    by_hand = "value=..., grad=..., value_fn=..." if name == "lbfgs" else "value_fn=..."
+    for missing in ("value", "grad", "value_fn") if name == "lbfgs" else ("value_fn",):
+        extra = {key: value for key, value in given.items() if key != missing}
+        with pytest.raises(
+            ValueError, match=rf"{missing}: expected with every update.*got None.*make_train_step passes it"
+        ) as e:
+            tx.update(params, tx.init(params), params, **extra)
+        assert f"by hand call tx.update(grads, state, params, {by_hand})" in str(e.value)
+    with pytest.raises(ValueError, match=r"params: expected with every update of this optimizer; got None"):
+        tx.update(params, tx.init(params), **given)
+
+
+def test_hidden_parameters_are_refused():
+    params = {"a": jnp.ones(2), "b": jnp.ones(1)}
+    tx = optax.masked(newton(), {"a": True, "b": False})
+    with pytest.raises(
+        ValueError, match=r"params: expected all of them.*some hidden by a mask\. Instead of masking this"
+    ):
+        tx.init(params)
+    hidden = {"a": jnp.ones(2), "b": optax.MaskedNode()}
+    with pytest.raises(ValueError, match=r"hidden by a mask"):
+        lbfgs().update(hidden, None, hidden, value=1.0, grad=hidden, value_fn=value_fn)
