@@ -7,6 +7,10 @@ from typing import Any, NamedTuple, Protocol
 import jax
 from flax import linen as nn
 from flax import nnx
+from flax.core import freeze
+
+from jaxdl import tree
+from jaxdl.jaxprs import forwarded_inputs
 
 PyTree = Any
 Variables = dict[str, Any]
@@ -35,7 +39,7 @@ class Model(NamedTuple):
     apply: Apply
 
 
-def as_model(thing: Any) -> Model:
+def as_model(thing: Any, *, configure: Callable[[nnx.Module, bool], None] | None = None) -> Model:
     """Makes a `Model` from whatever defines one.
 
     Args:
@@ -48,6 +52,8 @@ def as_model(thing: Any) -> Model:
         * a factory of `flax.nnx` modules, `factory(rngs: nnx.Rngs) -> nnx.Module`, often the class itself;
         * a pair `(init, apply)` of plain functions, `init(key, x) -> params` and `apply(params, x) -> outputs`;
           `apply` is also given `train` and `key` where its signature names them.
+      configure: `configure(module, train)`, the last word on the mode of an NNX module before it runs; other kinds
+        are left alone.
 
     Raises:
       TypeError: anything else.
@@ -61,7 +67,7 @@ def as_model(thing: Any) -> Model:
     if isinstance(thing, type) and issubclass(thing, nn.Module):
         raise TypeError(f"model: expected an instance of a flax.linen module; got the class {thing.__name__}. Call it.")
     if callable(thing) and not isinstance(thing, nnx.Module):
-        return _from_nnx(thing)
+        return _from_nnx(thing, configure)
     raise TypeError(
         f"model: expected a jaxdl.Model, a flax.linen module, a factory of flax.nnx modules (rngs -> module) or "
         f"a pair of functions (init, apply); got {type(thing).__name__}. "
@@ -69,6 +75,7 @@ def as_model(thing: Any) -> Model:
     )
 
 
+_AVERAGING = "use_running_average"
 _SCRATCH = ("intermediates", "perturbations")  # what modules sow for an onlooker; never part of the state
 _MODE_NAMES = {
     "train": True,
@@ -76,7 +83,7 @@ _MODE_NAMES = {
     "training": True,
     "is_training": True,
     "deterministic": False,
-    "use_running_average": False,
+    _AVERAGING: False,
 }
 
 
@@ -119,7 +126,7 @@ def _from_functions(init_fn: Callable[..., PyTree], apply_fn: Callable[..., Any]
     return Model(init, apply)
 
 
-def _from_nnx(factory: Callable[[nnx.Rngs], Any]) -> Model:
+def _from_nnx(factory: Callable[[nnx.Rngs], Any], configure: Callable[[nnx.Module, bool], None] | None) -> Model:
     def build(key: jax.Array, train: bool) -> Any:
         module = factory(nnx.Rngs(key))
         if not isinstance(module, nnx.Module):
@@ -128,6 +135,8 @@ def _from_nnx(factory: Callable[[nnx.Rngs], Any]) -> Model:
                 "Pass lambda rngs: MyModule(..., rngs=rngs), or a pair (init, apply) for plain functions."
             )
         module.train() if train else module.eval()
+        if configure is not None:
+            configure(module, train)
         return module
 
     def split(module: Any) -> Any:
@@ -167,3 +176,63 @@ def _from_nnx(factory: Callable[[nnx.Rngs], Any]) -> Model:
         return outputs, model_state
 
     return Model(init, apply)
+
+
+def apply_on_running_averages(
+    model: Model,
+    variables: Variables,
+    x: PyTree,
+    *,
+    key: jax.Array | None,
+    chosen: Callable[[nn.Module], bool],
+    apart: Variables,
+) -> tuple[Any, Variables]:
+    """The model in training mode, save that the chosen normalizations of Linen modules use their running averages.
+
+    Modules with the attribute or the argument `use_running_average` can be put on them; whether that sufficed, tells
+    `moved_state`.
+
+    Args:
+      model, variables, x, key: as for `Model.apply`.
+      chosen: `chosen(module) -> bool`.
+      apart: a collection of a name of its own, without arrays. `flax.linen.jit` keeps what it traced, by module and by
+        the structure of its variables: this keeps a trace made here out of the training that follows, and one made in
+        training out of here. Names of modules in it keep those modules out of the traces of their likes.
+    """
+
+    def interceptor(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        module = context.module
+        if module.scope is not None and module.scope.parent is None:
+            # Scans do not hand on collections that they do not know, but flags; nn.jit goes by these, too.
+            module.scope.flags = freeze({**module.scope.flags, "apart": repr(apart)})
+        if context.method_name != "__call__" or not chosen(module):
+            return call(*args, **kwargs)
+        bound = inspect.signature(module.__call__).bind(*args, **kwargs)
+        if not hasattr(module, _AVERAGING):
+            if _AVERAGING in inspect.signature(module.__call__).parameters:
+                bound.arguments[_AVERAGING] = True
+            return call(*bound.args, **bound.kwargs)
+        if getattr(module, _AVERAGING):
+            return call(*args, **kwargs)
+        # An unbound copy, because the attribute of a bound module can't be set, and excludes the argument.
+        bound.arguments.pop(_AVERAGING, None)
+        averaging = module.clone(use_running_average=True, parent=None, name=None)
+        return averaging.apply(module.variables, *bound.args, **bound.kwargs)
+
+    with nn.intercept_methods(interceptor):
+        outputs, state = model.apply({**variables, **apart}, x, train=True, key=key)
+    return outputs, {collection: value for collection, value in state.items() if collection not in apart}
+
+
+def moved_state(state_after: Callable[..., Variables], state: Variables, *args: Any) -> list[str]:
+    """Paths of the state that the traced program does not hand back as they came in, sorted.
+
+    Args:
+      state_after: `state_after(state, *args) -> state`.
+      state: every collection but `params`.
+      args: further arguments.
+    """
+    program, after = jax.make_jaxpr(state_after, return_shape=True)(state, *args)
+    came_from = dict(zip(tree.leaf_paths(after), forwarded_inputs(program.jaxpr), strict=True))
+    expected = {path: position for position, path in enumerate(tree.leaf_paths(state))}
+    return sorted(path for path in came_from.keys() | expected.keys() if came_from.get(path) != expected.get(path))

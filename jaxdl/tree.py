@@ -12,13 +12,47 @@ A `where` is one of
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import serialization
 
 PyTree = Any
 Where = str | Callable[[str, Any], bool] | Sequence["str | Callable[[str, Any], bool]"] | None
+
+
+@dataclass(frozen=True)
+class _Outline:
+    shape: tuple[int, ...]
+    # Not compared: gradients may have another dtype than the parameters, and their trees must still be alike.
+    dtype: Any = field(compare=False)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Absent:
+    """Stands in a tree for a leaf that is left out, such as a frozen one.
+
+    No leaf itself, so that nothing is mapped to it, allocated for it, or chosen of it by `resolve`; but the path is
+    still known there, so that a pattern for the whole tree also fits the part.
+    """
+
+    outline: _Outline = field(metadata={"static": True})
+
+    @classmethod
+    def of(cls, leaf: Any) -> "Absent":
+        """What stands for `leaf`."""
+        return cls(_Outline(jnp.shape(leaf), jnp.result_type(leaf)))
+
+    @property
+    def leaf(self) -> jax.ShapeDtypeStruct:
+        """The leaf, as far as it is known."""
+        return jax.ShapeDtypeStruct(self.outline.shape, self.outline.dtype)
+
+
+serialization.register_serialization_state(Absent, lambda absent: {}, lambda absent, state: absent)
 
 
 def path_name(key_path: tuple[Any, ...]) -> str:
@@ -87,13 +121,13 @@ def resolve(where: Where, tree: PyTree) -> PyTree:
       tree: any pytree; leaves are only looked at, so abstract leaves do.
 
     Returns:
-      A pytree of `bool` with the structure of `tree`, as optax masks expect.
+      A pytree of `bool` with the structure of `tree`, as optax masks expect. An `Absent` leaf stays absent.
 
     Raises:
-      ValueError: a pattern or predicate that chooses no leaf; the message lists the paths there are.
+      ValueError: a pattern or predicate that chooses no leaf, present or absent; the message lists the paths there are.
       TypeError: `where` is none of the accepted kinds.
     """
-    leaves = leaf_paths(tree)
+    leaves = leaf_paths(tree) | _absent_leaves(tree)
     if where is None:
         return jax.tree.map(lambda _: True, tree)
     choices = list(where) if isinstance(where, (list, tuple)) else [where]
@@ -110,6 +144,11 @@ def resolve(where: Where, tree: PyTree) -> PyTree:
     return jax.tree_util.tree_map_with_path(lambda path, _: path_name(path) in chosen, tree)
 
 
+def _absent_leaves(tree: PyTree) -> dict[str, Any]:
+    nodes = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: isinstance(node, Absent))[0]
+    return {path_name(path): node.leaf for path, node in nodes if isinstance(node, Absent)}
+
+
 def norm(array: jax.Array, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> jax.Array:
     """Euclidean norm over `axis` (all entries by default), in float32 at least.
 
@@ -117,13 +156,23 @@ def norm(array: jax.Array, *, axis: int | tuple[int, ...] | None = None, keepdim
     """
     magnitude = jnp.abs(array)
     magnitude = magnitude.astype(jnp.promote_types(magnitude.dtype, jnp.float32))
-    largest = jnp.max(magnitude, axis=axis, keepdims=True, initial=0)
-    # Scaled by the largest entry; where that is 0 or not finite, it is the norm itself.
+    largest = jax.lax.stop_gradient(jnp.max(magnitude, axis=axis, keepdims=True, initial=0))
+    unit = divisor(largest)
+    squares = jnp.sum(jnp.square(magnitude / unit), axis=axis, keepdims=True)
     plain = (largest > 0) & jnp.isfinite(largest)
-    scale = jnp.where(plain, largest, 1)
-    scaled = scale * jnp.sqrt(jnp.sum(jnp.square(magnitude / scale), axis=axis, keepdims=True))
-    norms = jnp.where(plain, scaled, largest)
+    # The inner choice is for the derivative, which the root does not have at 0.
+    norms = jnp.where(plain, unit * jnp.sqrt(jnp.where(plain, squares, 1)), largest)
     return norms if keepdims else jnp.squeeze(norms, axis)
+
+
+def divisor(largest: jax.Array) -> jax.Array:
+    """What to divide numbers by, the largest of which has this size, before they are squared and summed.
+
+    The squares then neither overflow nor underflow. 1 where `largest` is 0 or not finite.
+    """
+    # A divisor near the largest float has a subnormal reciprocal, which XLA may multiply by, and flush to 0.
+    limit = 2.0 ** (jnp.finfo(largest.dtype).maxexp - 28)
+    return jnp.where((largest > 0) & jnp.isfinite(largest), jnp.minimum(largest, limit), 1)
 
 
 def leaf_norms(tree: PyTree) -> dict[str, jax.Array]:

@@ -135,6 +135,7 @@ def test_two_leaves_of_one_path():
     [
         ([3e-30, 4e-30], 5e-30),
         ([3e30, 4e30], 5e30),
+        ([1.8e38, 2.4e38], 3e38),  # 1 / 2.4e38 is subnormal
         ([0.0, 0.0], 0.0),
         ([], 0.0),
         ([1.0, np.inf], np.inf),
@@ -165,3 +166,26 @@ def test_half_precision_norms_are_float32():
     value = tree.norm(jnp.full(10_000, 100.0, jnp.float16))
     assert value.dtype == jnp.float32
     assert float(value) == pytest.approx(1e4)
+
+
+def test_leaves_left_out_are_known_by_path_and_shape_but_not_chosen():
+    part = {"a": {"kernel": tree.Absent.of(jnp.ones((2, 3))), "bias": jnp.ones(3)}, "b": tree.Absent.of(jnp.ones(2))}
+    assert list(tree.leaf_paths(part)) == ["a/bias"]
+    for where in (
+        tree.is_kernel,
+        "**/kernel",
+        "b",
+        lambda path, leaf: leaf.dtype == jnp.float32 and leaf.shape == (2,),
+    ):
+        assert jax.tree.leaves(tree.resolve(where, part)) == [False]
+    assert jax.tree.leaves(tree.resolve(("b", tree.is_bias), part)) == [True]
+    assert jax.tree.leaves(tree.resolve(None, part)) == [True]
+    with pytest.raises(ValueError, match=r"where='c' matches no leaf\. The paths are: a/bias, a/kernel, b\."):
+        tree.resolve("c", part)
+    narrow = {**part, "b": tree.Absent.of(jnp.ones(2, jnp.bfloat16))}
+    assert jax.tree.structure(part) == jax.tree.structure(narrow), "of the same structure whatever the dtype"
+
+
+def test_the_norm_has_a_derivative_at_zero_too():
+    np.testing.assert_array_equal(jax.grad(tree.norm)(jnp.zeros(3)), np.zeros(3))
+    np.testing.assert_allclose(jax.grad(tree.norm)(jnp.array([3.0, -4.0])), [0.6, -0.8], rtol=1e-6)

@@ -50,13 +50,19 @@ def forwarded_inputs(jaxpr: Any) -> list[int | None]:
     origin: dict[Any, Any] = {var: position for position, var in enumerate(jaxpr.invars)}
     for eqn in jaxpr.eqns:
         # Calls without bookkeeping of their own (jit, remat, custom derivatives): inputs and outputs are the body's.
-        body = next((eqn.params[name] for name in ("jaxpr", "call_jaxpr") if name in eqn.params), None)
-        if body is None or len(open_jaxpr(body).invars) != len(eqn.invars):
+        body = next((open_jaxpr(eqn.params[name]) for name in ("jaxpr", "call_jaxpr") if name in eqn.params), None)
+        if body is None or len(body.invars) != len(eqn.invars) or len(body.outvars) != len(eqn.outvars):
             continue
-        if len(open_jaxpr(body).outvars) != len(eqn.outvars) or eqn.primitive.name == "scan":
-            continue
-        for outvar, position in zip(eqn.outvars, forwarded_inputs(open_jaxpr(body)), strict=True):
-            source = None if position is None else eqn.invars[position]
-            if source is not None and not isinstance(source, Literal) and source in origin:
+        for place, (outvar, position) in enumerate(zip(eqn.outvars, forwarded_inputs(body), strict=True)):
+            if position is None or (eqn.primitive.name == "scan" and not _same_in_every_turn(eqn, place, position)):
+                continue
+            source = eqn.invars[position]
+            if not isinstance(source, Literal) and source in origin:
                 origin[outvar] = origin[source]
     return [None if isinstance(var, Literal) else origin.get(var) for var in jaxpr.outvars]
+
+
+def _same_in_every_turn(scan: Any, place: int, position: int) -> bool:
+    # A carried value that stays where it is, or a slice of an input that becomes the slice of an output.
+    consts, carried = scan_counts(scan)
+    return position == consts + place if place < carried else position >= consts + carried

@@ -16,6 +16,7 @@ from flax.linen import WeightNorm as WeightNorm
 from jaxdl.layers.batch_renorm import BatchRenorm as BatchRenorm
 from jaxdl.layers.cosine import CosineConv as CosineConv
 from jaxdl.layers.cosine import CosineDense as CosineDense
+from jaxdl.layers.frozen_statistics import freeze_statistics as freeze_statistics
 from jaxdl.layers.maxout import Maxout as Maxout
 from jaxdl.layers.noise import AlphaDropout as AlphaDropout
 from jaxdl.layers.noise import ClassicDropout as ClassicDropout
@@ -40,5 +41,6 @@ __all__ = [
     "PReLU",
     "RReLU",
     "WeightNorm",
+    "freeze_statistics",
     "start_weight_norm",
 ]

@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxdl import checks, tree
-from jaxdl.jaxprs import forwarded_inputs
-from jaxdl.model import Model, as_model
+from jaxdl import checks
+from jaxdl.model import Model, apply_on_running_averages, as_model, moved_state
 
 PyTree = Any
 
@@ -70,36 +69,19 @@ def mc_predict(
 
 
 def _noisy_pass(model: Model, variables: PyTree, x: PyTree, key: jax.Array) -> tuple[Any, Any]:
-    # flax.linen.jit keeps what it traced, by the names of the mutable collections among others. A name of our own keeps
-    # a trace made here out of the training that follows, and one made in training out of here.
-    apart = {**variables, "mc_predict": {}}
-    with nn.intercept_methods(_with_running_averages):
-        return model.apply(apart, x, train=True, key=key)
-
-
-def _with_running_averages(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext):
-    module = context.module
-    is_batch_norm = isinstance(module, nn.BatchNorm) and context.method_name == "__call__"
-    if not is_batch_norm or module.use_running_average:
-        return call(*args, **kwargs)
-    # An unbound copy, because the attribute of a bound module can't be set, and excludes the argument.
-    frozen = module.clone(use_running_average=True, parent=None, name=None)
-    options = {name: value for name, value in kwargs.items() if name != "use_running_average"}
-    return frozen.apply(module.variables, *args[:1], **options)
+    return apply_on_running_averages(
+        model, variables, x, key=key, chosen=lambda module: isinstance(module, nn.BatchNorm), apart={"mc_predict": {}}
+    )
 
 
 def _check_state_stays(model: Model, variables: PyTree, x: PyTree, key: jax.Array) -> None:
-    """Raises ValueError unless the traced program hands back every array of the state as it came in."""
     params = {name: value for name, value in variables.items() if name == "params"}
-    before = {name: value for name, value in variables.items() if name != "params"}
+    state = {name: value for name, value in variables.items() if name != "params"}
 
     def state_after(state: PyTree, params: PyTree, x: PyTree, key: jax.Array) -> PyTree:
         return _noisy_pass(model, {**params, **state}, x, key)[1]
 
-    program, after = jax.make_jaxpr(state_after, return_shape=True)(before, params, x, key)
-    came_from = dict(zip(tree.leaf_paths(after), forwarded_inputs(program.jaxpr), strict=True))
-    expected = {path: position for position, path in enumerate(tree.leaf_paths(before))}
-    moved = sorted(path for path in came_from.keys() | expected.keys() if came_from.get(path) != expected.get(path))
+    moved = moved_state(state_after, state, params, x, key)
     if moved:
         raise ValueError(
             f"model: expected a model that leaves its state alone under dropout; got one that would change "

@@ -125,6 +125,31 @@ def test_training_before_and_after_is_untouched(kind, same_bytes):
         same_bytes(first, regularizers.mc_predict(model, variables, X, key=KEY, num_samples=2))
 
 
+def test_a_scan_over_jitted_layers_trains_as_ever_after(same_bytes):
+    """A scan does not hand on collections that it does not know, by which nn.jit might tell the two passes apart."""
+    norm = nn.jit(nn.BatchNorm)
+
+    class Cell(nn.Module):
+        @nn.compact
+        def __call__(self, x, _):
+            return norm(use_running_average=False)(x), None
+
+    class Stack(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            axes = {"params": 0, "batch_stats": 0}
+            return nn.scan(Cell, variable_axes=axes, split_rngs={"params": True}, length=2)()(x, None)[0]
+
+    model = jaxdl.as_model(Stack())
+    variables = model.init(KEY, X)
+    mean, _ = regularizers.mc_predict(model, variables, X, key=KEY, num_samples=2)
+    np.testing.assert_allclose(mean, X / (1 + 1e-5), rtol=1e-5)
+    _, state = model.apply(variables, X, train=True)
+    moved = jax.tree.leaves(state["batch_stats"])[0]
+    np.testing.assert_allclose(moved[0], 0.01 * X.mean(0), rtol=1e-4, atol=1e-7)
+    same_bytes(mean, regularizers.mc_predict(model, variables, X, key=KEY, num_samples=2)[0])
+
+
 def test_without_dropout_it_is_evaluation():
     class Normed(nn.Module):
         @nn.compact
