@@ -55,7 +55,8 @@ def one_looped_step(
     """`one_step` in a loop of `count` turns, which is to be 1 and unknown to the compiler.
 
     XLA's CPU compiler treats the body of a loop in other ways than a program's top level, and rounds some operations
-    otherwise there (grouped convolutions, for one). So the single step is compiled as the body of a loop, too.
+    otherwise there (grouped convolutions, for one). So the single step is compiled as the body of a loop, too. A loop
+    known to have one turn would be none.
     """
     shapes = jax.eval_shape(lambda: one_step(state, data, order, **options)[1])
     metrics = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
@@ -77,6 +78,13 @@ def many_steps(
         return many_measured_steps(
             state, data, order, step=step, batch_size=batch_size, steps_per_epoch=steps_per_epoch, length=length
         )
+
+    if length == 1:
+        once = (state.step >= 0).astype(jnp.int32)  # the compiler does not know that steps are counted from 0
+        state, metrics = one_looped_step(
+            state, data, order, once, step=step, batch_size=batch_size, steps_per_epoch=steps_per_epoch
+        )
+        return state, jax.tree.map(lambda leaf: leaf[None], metrics)
 
     def body(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
         return one_step(state, data, order, step=step, batch_size=batch_size, steps_per_epoch=steps_per_epoch)

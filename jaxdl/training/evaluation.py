@@ -1,5 +1,6 @@
 """Exact evaluation: every example counts once, whatever the batch size."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -40,6 +41,11 @@ def evaluate(objective: Objective, state: TrainState, data: PyTree, *, batch_siz
     return {name: float(value) for name, value in evaluated(objective, state, data, batch_size=batch_size).items()}
 
 
+def without_optimizer(state: TrainState) -> TrainState:
+    """The state without what evaluation does not read: one program then serves every optimizer, and averages too."""
+    return replace(state, opt_state=(), average=None)
+
+
 def evaluated(
     objective: Objective, state: TrainState, data: PyTree, *, batch_size: int, side_by_side: bool = False
 ) -> dict[str, np.ndarray]:
@@ -47,6 +53,10 @@ def evaluated(
     count = num_examples(data)
     checks.whole_number(batch_size=batch_size, minimum=1, remedy="Try 1000.")
     sums = evaluation_program(
-        state, jax.device_put(data), objective=objective, batch_size=min(batch_size, count), side_by_side=side_by_side
+        without_optimizer(state),
+        jax.device_put(data),
+        objective=objective,
+        batch_size=min(batch_size, count),
+        side_by_side=side_by_side,
     )
     return {name: np.asarray(value, np.float64).sum(-1) / count for name, value in sums.items()}

@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from jaxdl import checks
 from jaxdl.training import programs
+from jaxdl.training.averaging import averaged
 from jaxdl.training.engines import ENGINES, Engine
-from jaxdl.training.evaluation import evaluated
+from jaxdl.training.evaluation import evaluated, without_optimizer
 from jaxdl.training.history import History, LoopMetrics, Recorder
 from jaxdl.training.replay import not_finite
 from jaxdl.training.schedule import Schedule, make_schedule
@@ -215,8 +216,13 @@ def timed_evaluation(
 ) -> dict[str, np.ndarray]:
     """Validation metrics of a state or of stacked members, with the compilation on the watch."""
     options: dict[str, Any] = dict(batch_size=min(1000, num_examples(validation)), side_by_side=side_by_side)
-    watch.compiled(programs.evaluation_program, state, validation, objective=step.objective, **options)
-    return evaluated(step.objective, state, validation, **options)
+    program = programs.evaluation_program
+    watch.compiled(program, without_optimizer(state), validation, objective=step.objective, **options)
+    values = evaluated(step.objective, state, validation, **options)
+    if step.average is None:
+        return values
+    of_average = evaluated(step.objective, averaged(state), validation, **options)
+    return values | {f"averaged_{name}": value for name, value in of_average.items()}
 
 
 def finished(recorder: Recorder, schedule: Schedule, engine: str, watch: programs.Stopwatch, states: PyTree) -> History:

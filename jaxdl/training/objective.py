@@ -15,6 +15,9 @@ PyTree = Any
 PerExample = Callable[[Any, Any], jax.Array]
 Augment = Callable[[jax.Array, Any], Any]
 
+# What a step reports itself; metrics of an objective have other names.
+RESERVED = ("loss", "penalty", "measure", "clipped")
+
 
 class Aux(NamedTuple):
     """What an objective returns beside its losses.
@@ -88,7 +91,8 @@ def supervised(
       model: whatever `jaxdl.as_model` takes.
       loss: `loss(outputs, targets) -> (batch,)`, such as those of `jaxdl.losses`.
       metrics: `{name: metric(outputs, targets) -> (batch,)}`, reported as means; for instance
-        `{"accuracy": jaxdl.losses.correct}`. The names `loss`, `penalty` and `measure` are taken.
+        `{"accuracy": jaxdl.losses.correct}`. The names `loss`, `penalty`, `measure` and `clipped` are
+        taken.
       augment: `augment(key, x) -> x`, applied to the inputs in training mode only, inside the compiled step, such as
         `jaxdl.data.make_augmentation(...)`; its key is neither the step's nor the model's.
 
@@ -112,10 +116,10 @@ def supervised(
                 f"{name}: expected a function (outputs, targets) -> (batch,); got {type(fn).__name__}. "
                 "Pass the function itself, such as jaxdl.losses.softmax_cross_entropy."
             )
-    taken = sorted({"loss", "penalty", "measure"} & set(metrics))
+    taken = sorted(set(RESERVED) & set(metrics))
     if taken:
         raise ValueError(
-            f"metrics: expected names other than loss, penalty and measure, which the step reports; got {taken}. "
+            f"metrics: expected names other than {', '.join(RESERVED)}, which the step reports; got {taken}. "
             "Rename them."
         )
     if augment is not None and not callable(augment):

@@ -24,7 +24,7 @@ def over_members(fn: Callable[[TrainState], Any], side_by_side: bool) -> Callabl
     if not side_by_side:
         return fn
     # The prefix pytree of axes has the state's own type; its fields then hold integers.
-    axes: Any = TrainState(step=None, params=0, model_state=0, opt_state=0, key=0)  # pyright: ignore[reportArgumentType]
+    axes: Any = TrainState(step=None, params=0, model_state=0, opt_state=0, key=0, average=0)  # pyright: ignore[reportArgumentType]
     return jax.vmap(fn, in_axes=(axes,), out_axes=(axes, 0))
 
 

@@ -15,6 +15,22 @@ PyTree = Any
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
+class Average:
+    """Average of the iterates, see `jaxdl.training.averaged`.
+
+    Attributes:
+      count: iterates in it, int32 scalar.
+      params: like the state's, in float32 at least.
+      model_state: like the state's, in float32 at least where it is floating-point.
+    """
+
+    count: jax.Array
+    params: PyTree
+    model_state: PyTree
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class TrainState:
     """State of a run between two updates.
 
@@ -24,6 +40,7 @@ class TrainState:
       model_state: the model's other collections (running statistics), `{}` if there are none.
       opt_state: state of the optax chain.
       key: typed PRNG key; it never changes, since all randomness is `fold_in(key, step)` or the epoch's.
+      average: of the iterates, where the step keeps one, else None.
     """
 
     step: jax.Array
@@ -31,6 +48,7 @@ class TrainState:
     model_state: PyTree
     opt_state: PyTree
     key: jax.Array
+    average: Average | None = None
 
 
 # Distinct from every value of an int32 step counter, so that data order and step noise never share a key.
@@ -44,7 +62,12 @@ def epoch_order(key: jax.Array, epoch: jax.Array | int, num_examples: int) -> ja
 
 
 def make_state(
-    params: PyTree, tx: optax.GradientTransformation, *, key: jax.Array, model_state: PyTree | None = None
+    params: PyTree,
+    tx: optax.GradientTransformation,
+    *,
+    key: jax.Array,
+    model_state: PyTree | None = None,
+    average: bool = False,
 ) -> TrainState:
     """A state at step 0 around parameters one already has.
 
@@ -53,18 +76,31 @@ def make_state(
       tx: the optax chain; its state is made here.
       key: typed key, `jax.random.key(seed)`, from which all randomness of the run follows.
       model_state: the model's other collections.
+      average: make room for the average that a step with `average=` keeps.
 
     Raises:
       TypeError: `key` is not one typed key.
     """
     checks.one_key(key)
     checks.optimizer(tx)
-    return TrainState(
-        jnp.zeros((), jnp.int32), params, {} if model_state is None else model_state, tx.init(params), key
-    )
+    model_state = {} if model_state is None else model_state
+    room = Average(jnp.zeros((), jnp.int32), *map(_for_averages, (params, model_state))) if average else None
+    return TrainState(jnp.zeros((), jnp.int32), params, model_state, tx.init(params), key, room)
 
 
-def init_state(model: Any, tx: optax.GradientTransformation, x: PyTree, *, key: jax.Array) -> TrainState:
+def _for_averages(tree: PyTree) -> PyTree:
+    """Copies in float32 at least: in half precision an average would not move under small weights."""
+
+    def copy(leaf: Any) -> jax.Array:
+        dtype = jnp.result_type(leaf)
+        return jnp.array(leaf, jnp.promote_types(dtype, jnp.float32) if jnp.issubdtype(dtype, jnp.floating) else dtype)
+
+    return jax.tree.map(copy, tree)
+
+
+def init_state(
+    model: Any, tx: optax.GradientTransformation, x: PyTree, *, key: jax.Array, average: bool = False
+) -> TrainState:
     """A state at step 0 with freshly drawn parameters.
 
     Args:
@@ -72,12 +108,13 @@ def init_state(model: Any, tx: optax.GradientTransformation, x: PyTree, *, key: 
       tx: the optax chain.
       x: a batch of inputs; only its shapes and dtypes matter, one example is enough.
       key: typed key; one half draws the parameters, the other becomes `state.key`.
+      average: make room for the average that a step with `average=` keeps.
     """
     checks.one_key(key)
     params_key, run_key = jax.random.split(key)
     variables = dict(as_model(model).init(params_key, x))
     params = variables.pop("params")
-    return make_state(params, tx, key=run_key, model_state=variables)
+    return make_state(params, tx, key=run_key, model_state=variables, average=average)
 
 
 def check_state(state: Any, *, argument: str = "state") -> None:

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import optax
 
 from jaxdl import checks
-from jaxdl.losses import batch_mean
-from jaxdl.training.objective import Aux, Objective
-from jaxdl.training.state import TrainState
+from jaxdl.training.averaging import Weight, updated
+from jaxdl.training.gradients import GradientRule, Metrics
+from jaxdl.training.objective import Objective
+from jaxdl.training.state import Average, TrainState
 
 PyTree = Any
-Metrics = dict[str, Any]
 
 
 class Moment(NamedTuple):
@@ -26,7 +26,8 @@ class Moment(NamedTuple):
       params, model_state: before the update.
       batch: the batch of this step.
       key: the key this step's objective was given.
-      grads: gradient of the mean loss, the regularizer not included.
+      grads: gradient of the mean loss, the regularizer not included; with `max_example_norm`, the mean of the clipped
+        gradients of the examples.
       updates: what is added to `params`.
     """
 
@@ -51,6 +52,9 @@ class TrainStep:
     regularizer: Callable[[PyTree], jax.Array] | None = None
     measure: Measure | None = None
     measure_every: int = 1
+    average: Weight | None = None
+    microbatches: int = 1
+    max_example_norm: float | None = None
 
     def __call__(self, state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
         """The state after one update, and the metrics before it."""
@@ -59,16 +63,16 @@ class TrainStep:
             metrics["measure"] = self.measure(moment)
         elif self.measure is not None:
             metrics["measure"] = self._measured_sometimes(state, batch)
-        return (
-            replace(
-                state,
-                step=state.step + 1,
-                params=optax.apply_updates(state.params, moment.updates),
-                model_state=model_state,
-                opt_state=opt_state,
-            ),
-            metrics,
+        params: Any = optax.apply_updates(state.params, moment.updates)
+        new = replace(
+            state,
+            step=state.step + 1,
+            params=params,
+            model_state=model_state,
+            opt_state=opt_state,
+            average=self._averaged(state, params, model_state),
         )
+        return new, metrics
 
     @cached_property
     def unmeasured(self) -> "TrainStep":
@@ -83,21 +87,35 @@ class TrainStep:
     def _moment(self, state: TrainState, batch: PyTree) -> tuple[Metrics, PyTree, PyTree, Moment]:
         """Metrics, the new model state and optimizer state, and what a measure sees."""
         key = jax.random.fold_in(state.key, state.step)
-
-        def mean_loss(params: PyTree) -> tuple[jax.Array, tuple[PyTree, Metrics]]:
-            losses, aux = _checked(self.objective(params, batch, model_state=state.model_state, key=key, train=True))
-            means = {name: jnp.mean(values) for name, values in aux.metrics.items()}
-            return batch_mean(losses), (aux.model_state, means)
-
-        (loss, (model_state, means)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+        rule = GradientRule(self.objective, self.microbatches, self.max_example_norm)
+        at_hand: Any = dict(batch=batch, model_state=state.model_state, key=key)
+        loss, means, model_state, grads = rule.gradient(state.params, **at_hand)
         metrics: Metrics = {"loss": loss, **means}
-        total = grads
+        total, value = grads, loss
         if self.regularizer is not None:
             metrics["penalty"], penalty_grads = jax.value_and_grad(self.regularizer)(state.params)
             total = jax.tree.map(jnp.add, grads, penalty_grads)
-        updates, opt_state = self.tx.update(total, state.opt_state, state.params)
+            value = loss + metrics["penalty"]
+
+        def value_fn(params: PyTree) -> jax.Array:
+            loss = rule.value(params, **at_hand)
+            return loss if self.regularizer is None else loss + self.regularizer(params)
+
+        # Line searches, second-order methods and rules that follow the loss ask for these; others do not see them.
+        update = optax.with_extra_args_support(self.tx).update
+        updates, opt_state = update(total, state.opt_state, state.params, value=value, grad=total, value_fn=value_fn)
         moment = Moment(self.objective, state.params, state.model_state, batch, key, grads, updates)
         return metrics, model_state, opt_state, moment
+
+    def _averaged(self, state: TrainState, params: PyTree, model_state: PyTree) -> Average | None:
+        if self.average is None:
+            return state.average
+        if state.average is None:
+            raise ValueError(
+                "state: expected one with room for the average that this step keeps; got one without. "
+                "Make it by init_state(..., average=True) or make_state(..., average=True)."
+            )
+        return updated(state.average, params, model_state, self.average)
 
     def _measured_sometimes(self, state: TrainState, batch: PyTree) -> PyTree:
         # The branch takes gradient and update anew: handed in, they would have to be kept at every step, which costs
@@ -108,20 +126,6 @@ class TrainStep:
         return jax.lax.cond(state.step % self.measure_every == 0, measured, nothing)
 
 
-def _checked(result: Any) -> tuple[jax.Array, Aux]:
-    if not (isinstance(result, tuple) and len(result) == 2 and hasattr(result[1], "metrics")):
-        raise TypeError(
-            f"objective: expected (losses, Aux(model_state, metrics)) from it; got {type(result).__name__}. "
-            "Return for example losses, jaxdl.training.Aux(model_state, {})."
-        )
-    taken = sorted({"loss", "penalty", "measure"} & set(result[1].metrics))
-    if taken:
-        raise ValueError(
-            f"objective: expected metrics by other names than loss, penalty and measure; got {taken}. Rename them."
-        )
-    return result
-
-
 def make_train_step(
     objective: Objective,
     tx: optax.GradientTransformation,
@@ -129,29 +133,48 @@ def make_train_step(
     regularizer: Callable[[PyTree], jax.Array] | None = None,
     measure: Measure | None = None,
     measure_every: int = 1,
+    average: Weight | None = None,
+    microbatches: int = 1,
+    max_example_norm: float | None = None,
 ) -> TrainStep:
     """Builds the pure step `step(state, batch) -> (state, metrics)`; jit, scan or vmap it as you like.
 
     Args:
       objective: see `jaxdl.training.objective`.
-      tx: an optax chain.
+      tx: an optax chain. Its `update` is given `value`, `grad` and `value_fn` (loss and penalty of this batch) where
+        it takes them, so `optimizers.lbfgs`, `optimizers.newton`, optax's line searches and `reduce_on_plateau` work.
       regularizer: `penalty(params) -> scalar`, added to the mean loss; reported as metric `penalty`.
       measure: any pure `measure(moment) -> pytree of arrays`, see `Moment`; reported as metric `measure`.
         `jaxdl.diagnostics.measure_gradient_flow` is one.
       measure_every: measure at the steps 0, K, 2K, ...; the step reports zeros between them, `fit` only what was
         measured.
+      average: `ema(decay)` or `polyak(start=...)`: keep an average of the parameters and the model state, see
+        `averaged`. The state needs room for it, `init_state(..., average=True)`; `fit` then also reports the
+        validation metrics of the average, as `averaged_loss` and so on.
+      microbatches: cut each batch into so many equal parts and take their gradients one after the other, for batches
+        that do not fit into memory. The update is that of the whole batch; but batch normalization sees the parts,
+        its running statistics move once a part, and each part has a key of its own.
+      max_example_norm: scale the gradient g of every example by min(1, c / |g|) before the mean is taken; reported as
+        metric `clipped`, the share of examples concerned. Every example is then a batch of its own, with a key of its
+        own; the penalty is not clipped. A batch needs the memory of as many gradients, a micro-batch of fewer.
 
     Returns:
-      The step. Metrics are scalars: `loss`, the objective's metrics, `penalty`, and `measure`'s pytree.
+      The step. Metrics are scalars: `loss`, the objective's metrics, `penalty`, `clipped`, and `measure`'s pytree.
 
     Raises:
       TypeError: an argument that is no function or no optax transformation.
-      ValueError: `measure_every` below 1.
+      ValueError: `measure_every` or `microbatches` below 1, `max_example_norm` not positive; when called, a batch that
+        `microbatches` does not divide, no room for the average, running statistics beside `max_example_norm`.
     """
     checks.objective(objective)
     checks.optimizer(tx)
-    for name, value in (("regularizer", regularizer), ("measure", measure)):
+    for name, value in (("regularizer", regularizer), ("measure", measure), ("average", average)):
         if value is not None and not callable(value):
             raise TypeError(f"{name}: expected a function; got {type(value).__name__}. See make_train_step's help.")
     checks.whole_number(measure_every=measure_every, minimum=1, remedy="Use 1 for every step.")
-    return TrainStep(objective, tx, regularizer, measure, measure_every)
+    checks.whole_number(microbatches=microbatches, minimum=1, remedy="1 takes the batch at once.")
+    if max_example_norm is not None:
+        checks.number(
+            max_example_norm=max_example_norm, minimum=0, exclusive=True, remedy="It bounds the norm of a gradient."
+        )
+    return TrainStep(objective, tx, regularizer, measure, measure_every, average, microbatches, max_example_norm)

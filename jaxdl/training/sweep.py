@@ -125,7 +125,7 @@ class Crew:
 
 
 def _per_member(states: TrainState) -> tuple[PyTree, ...]:
-    return states.params, states.model_state, states.opt_state, states.key
+    return states.params, states.model_state, states.opt_state, states.key, states.average
 
 
 def _stack(trees: Sequence[PyTree]) -> PyTree:

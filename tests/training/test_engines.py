@@ -103,3 +103,19 @@ def test_without_shuffling_batches_come_in_order():
     for steps, expected in ((1, [0, 1]), (2, [2, 3]), (3, [4, 5]), (4, [0, 1])):
         result = training.fit(step, state, data, steps=steps, batch_size=2, shuffle=False)
         np.testing.assert_array_equal(result.state.model_state["last"], expected)
+
+
+@pytest.mark.parametrize(("batch_size", "chunk_size", "pause"), [(60, 3, 2), (20, 1, 2), (20, 3, 5)])
+def test_stretches_of_a_single_step_are_no_exception(batch_size, chunk_size, pause, same_bytes):
+    """An epoch of one step, chunks of one, and one step left after a pause: a loop of one turn would be unrolled."""
+    draws = np.random.RandomState(0)
+    data = draws.randn(60, 4).astype(np.float32), draws.randint(0, 3, 60).astype(np.int32)
+    model, tx = jaxdl.models.MLP((3,)), optax.adam(0.1)
+    step = training.make_train_step(training.supervised(model, jaxdl.losses.softmax_cross_entropy), tx)
+    first = training.init_state(model, tx, data[0][:1], key=jax.random.key(0))
+    options = dict(batch_size=batch_size, chunk_size=chunk_size)
+    looped = training.fit(step, first, data, steps=6, engine="loop", **options).state
+    for engine in ("chunk", "epoch"):
+        same_bytes(training.fit(step, first, data, steps=6, engine=engine, **options).state, looped)
+        paused = training.fit(step, first, data, steps=pause, engine=engine, **options).state
+        same_bytes(training.fit(step, paused, data, steps=6, engine=engine, **options).state, looped)

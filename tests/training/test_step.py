@@ -172,3 +172,34 @@ def test_metrics_by_names_that_are_taken():
     state = training.make_state({"w": jnp.ones(())}, optax.sgd(0.1), key=jax.random.key(0))
     with pytest.raises(ValueError, match=r"objective: expected metrics by other names .*got \['measure'\]"):
         step(state, jnp.ones(3))
+
+
+@pytest.mark.parametrize("microbatches", [1, 3])
+def test_a_transformation_that_asks_is_given_value_gradient_and_function(microbatches):
+    """What the extra arguments say is what loss and penalty are, as functions of the parameters alone."""
+    penalty = lambda params: 0.1 * jnp.sum(params["Dense_1"]["kernel"] ** 2)  # noqa: E731
+    seen = {}
+
+    def update(updates, state, params=None, *, value, grad, value_fn, **extra):
+        seen.update(value=value, grad=grad, again=value_fn(params), moved=value_fn(jax.tree.map(jnp.negative, params)))
+        return jax.tree.map(lambda u: -0.5 * u, updates), state
+
+    asking = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    step, state = make(optax.chain(optax.identity(), asking), regularizer=penalty, microbatches=microbatches)
+    _, metrics = step(state, (X, Y))
+    weights, biases = numpy_weights(state.params)
+    cost = lambda ws, bs: backprop.cost(ws, bs, X.astype(np.float64), np.eye(3)[Y]) + 0.1 * np.sum(ws[1] ** 2)  # noqa: E731
+    there, opposite = cost(weights, biases), cost([-w for w in weights], [-b for b in biases])
+    assert float(seen["value"]) == pytest.approx(there, rel=1e-5)
+    assert float(seen["again"]) == pytest.approx(there, rel=1e-5)
+    assert float(seen["moved"]) == pytest.approx(opposite, rel=1e-5)
+    assert float(metrics["loss"] + metrics["penalty"]) == pytest.approx(there, rel=1e-5)
+    grads_w, _ = backprop.mean_backprop(weights, biases, X.astype(np.float64), np.eye(3)[Y])
+    np.testing.assert_allclose(seen["grad"]["Dense_1"]["kernel"].T, grads_w[1] + 0.2 * weights[1], rtol=1e-5, atol=1e-6)
+
+
+def test_plateaus_are_seen_by_the_chain():
+    step, state = make(optax.chain(optax.sgd(0.0), optax.contrib.reduce_on_plateau(factor=0.5, patience=2)))
+    for _ in range(5):
+        state, _ = jax.jit(step)(state, (X, Y))
+    assert float(state.opt_state[1].scale) < 1

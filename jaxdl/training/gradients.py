@@ -1,0 +1,129 @@
+"""The gradient of the mean loss of a batch: at once, from micro-batches, or from clipped examples."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl.losses import batch_mean
+from jaxdl.optimizers import clip_examples
+from jaxdl.training.objective import RESERVED, Aux, Objective
+from jaxdl.tree import num_examples
+
+PyTree = Any
+Metrics = dict[str, Any]
+
+
+class BatchGradient(NamedTuple):
+    """Mean loss of a batch, means of its metrics, the model state after it, and the gradient of the mean loss."""
+
+    loss: jax.Array
+    metrics: Metrics
+    model_state: PyTree
+    grads: PyTree
+
+
+class GradientRule(NamedTuple):
+    """How a batch becomes one gradient.
+
+    Attributes:
+      objective: as everywhere in `jaxdl.training`.
+      microbatches: into how many equal parts the batch is cut; they follow one another.
+      max_example_norm: bound of every example's gradient norm, or None.
+    """
+
+    objective: Objective
+    microbatches: int
+    max_example_norm: float | None
+
+    def mean_loss(
+        self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array
+    ) -> tuple[jax.Array, tuple[PyTree, Metrics]]:
+        """Mean loss of a batch taken at once, and `(model_state, metrics)`."""
+        losses, aux = _checked(self.objective(params, batch, model_state=model_state, key=key, train=True))
+        means = {name: jnp.mean(values) for name, values in aux.metrics.items()}
+        return batch_mean(losses), (aux.model_state, means)
+
+    def value(self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array) -> jax.Array:
+        """The mean loss of a batch as `gradient` sees it, a function of `params` that line searches can call."""
+        if self.microbatches == 1:
+            return self.mean_loss(params, batch, model_state=model_state, key=key)[0]
+
+        def body(model_state: PyTree, part: PyTree) -> tuple[PyTree, jax.Array]:
+            part_key, examples = part
+            loss, (model_state, _) = self.mean_loss(params, examples, model_state=model_state, key=part_key)
+            return model_state, loss
+
+        return jnp.mean(jax.lax.scan(body, model_state, self._parts(batch, key))[1])
+
+    def gradient(self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array) -> BatchGradient:
+        """Loss, metrics, model state and gradient of a batch."""
+        one = self._at_once if self.max_example_norm is None else self._of_clipped_examples
+        if self.microbatches == 1:
+            return one(params, batch, model_state=model_state, key=key)
+
+        def body(carry: tuple[PyTree, PyTree], part: PyTree) -> tuple[Any, tuple[jax.Array, Metrics]]:
+            model_state, total = carry
+            part_key, examples = part
+            of_part = one(params, examples, model_state=model_state, key=part_key)
+            total = jax.tree.map(lambda sum_, grad: sum_ + grad.astype(sum_.dtype), total, of_part.grads)
+            return (of_part.model_state, total), (of_part.loss, of_part.metrics)
+
+        # A sum of many gradients in half precision would lose the last ones.
+        zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.promote_types(p.dtype, jnp.float32)), params)
+        (model_state, total), (losses, metrics) = jax.lax.scan(body, (model_state, zeros), self._parts(batch, key))
+        grads = jax.tree.map(lambda sum_, p: (sum_ / self.microbatches).astype(p.dtype), total, params)
+        return BatchGradient(jnp.mean(losses), jax.tree.map(partial(jnp.mean, axis=0), metrics), model_state, grads)
+
+    def _at_once(self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array) -> BatchGradient:
+        mean_loss = partial(self.mean_loss, batch=batch, model_state=model_state, key=key)
+        (loss, (model_state, metrics)), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
+        return BatchGradient(loss, metrics, model_state, grads)
+
+    def _of_clipped_examples(
+        self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array
+    ) -> BatchGradient:
+        assert self.max_example_norm is not None
+        keys = jax.random.split(key, num_examples(batch, argument="batch"))
+
+        def of_example(key: jax.Array, example: PyTree) -> BatchGradient:
+            alone = jax.tree.map(lambda leaf: leaf[None], example)
+            return self._at_once(params, alone, model_state=model_state, key=key)
+
+        examples = jax.vmap(of_example)(keys, batch)
+        if jax.tree.leaves(examples.model_state):
+            raise ValueError(
+                "max_example_norm: expected a model without running statistics, since in one that has them the "
+                f"gradient of an example depends on the others; got the collections {sorted(examples.model_state)}. "
+                "Use layer or group normalization, or clip the gradient of the batch in the optax chain."
+            )
+        grads, clipped = clip_examples(examples.grads, self.max_example_norm)
+        metrics = {**jax.tree.map(partial(jnp.mean, axis=0), examples.metrics), "clipped": clipped}
+        return BatchGradient(batch_mean(examples.loss), metrics, model_state, grads)
+
+    def _parts(self, batch: PyTree, key: jax.Array) -> tuple[jax.Array, PyTree]:
+        size = num_examples(batch, argument="batch")
+        if size % self.microbatches:
+            raise ValueError(
+                f"microbatches: expected a divisor of the batch of {size} examples, so that all parts weigh the same; "
+                f"got {self.microbatches}. Change one of them."
+            )
+        parts = jax.tree.map(
+            lambda leaf: jnp.reshape(leaf, (self.microbatches, size // self.microbatches, *leaf.shape[1:])), batch
+        )
+        return jax.random.split(key, self.microbatches), parts
+
+
+def _checked(result: Any) -> tuple[jax.Array, Aux]:
+    if not (isinstance(result, tuple) and len(result) == 2 and hasattr(result[1], "metrics")):
+        raise TypeError(
+            f"objective: expected (losses, Aux(model_state, metrics)) from it; got {type(result).__name__}. "
+            "Return for example losses, jaxdl.training.Aux(model_state, {})."
+        )
+    taken = sorted(set(RESERVED) & set(result[1].metrics))
+    if taken:
+        raise ValueError(
+            f"objective: expected metrics by other names than {', '.join(RESERVED)}; got {taken}. Rename them."
+        )
+    return result
