@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, reshard
 
+from jaxdl.optimizers.subtrees import takes_parts
+
 PyTree = Any
 
 
@@ -25,11 +27,10 @@ def in_full_precision(
       A transformation whose updates have the dtypes of the updates that came in.
 
     Raises:
-      ValueError: parameters hidden by a mask; at `update`, an argument of `needs` or the parameters missing.
+      ValueError: at `update`, an argument of `needs` or the parameters missing, or some hidden by a mask.
     """
 
     def init(params: PyTree) -> Any:
-        _refuse_masked(params)
         state = inner.init(_cast(params, _dtype(params)))
         # Scalars of weak type would come back as others, and the second call compile anew.
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), state)
@@ -42,7 +43,8 @@ def in_full_precision(
                     f"{name}: expected with every update of this optimizer; got None. jaxdl.training.make_train_step "
                     f"passes it; by hand call tx.update({arguments})."
                 )
-        _refuse_masked(params)
+        if not takes_parts(extra["value_fn"]):
+            _refuse_masked(params)
         dtype = _dtype(params)
         given_as = updates, state
         (updates, state), params, extra = _gathered((given_as, params, extra))
@@ -103,5 +105,5 @@ def _refuse_masked(params: PyTree) -> None:
     if any(isinstance(leaf, optax.MaskedNode) for leaf in leaves):
         raise ValueError(
             "params: expected all of them, since value_fn takes them all; got some hidden by a mask. Instead of "
-            "masking this optimizer, train a tree of the trained parameters alone, with value_fn a function of it."
+            "optax.masked use jaxdl.optimizers.freeze or groups, which make value_fn a function of the others."
         )

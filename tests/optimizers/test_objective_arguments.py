@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxdl.optimizers import lbfgs, newton, saddle_free_newton
+from jaxdl.optimizers import freeze, groups, lbfgs, newton, saddle_free_newton, staged_unfreezing
 
 RECIPES = {
     "lbfgs": lbfgs(),
@@ -111,13 +111,33 @@ def test_what_is_missing_is_named(name):
         tx.update(params, tx.init(params), **given)
 
 
-def test_hidden_parameters_are_refused():
+def test_hidden_parameters_are_refused_where_the_function_wants_them_all():
     params = {"a": jnp.ones(2), "b": jnp.ones(1)}
-    tx = optax.masked(newton(), {"a": True, "b": False})
+    tx = optax.masked(newton(), {"a": True, "b": False}, mask_compatible_extra_args=True)
+    value, grad = jax.value_and_grad(value_fn)(params)
     with pytest.raises(
-        ValueError, match=r"params: expected all of them.*some hidden by a mask\. Instead of masking this"
+        ValueError, match=r"params: expected all of them.*hidden by a mask.*use jaxdl\.optimizers\.freeze"
     ):
-        tx.init(params)
+        tx.update(grad, tx.init(params), params, value_fn=value_fn)
     hidden = {"a": jnp.ones(2), "b": optax.MaskedNode()}
     with pytest.raises(ValueError, match=r"hidden by a mask"):
-        lbfgs().update(hidden, None, hidden, value=1.0, grad=hidden, value_fn=value_fn)
+        lbfgs().update(hidden, lbfgs().init(hidden), hidden, value=value, grad=hidden, value_fn=value_fn)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("around", ["freeze", "groups", "staged_unfreezing"])
+def test_a_part_of_the_parameters_is_trained_to_its_own_minimum(name, around):
+    """With b = 8 fixed the minimum over a is 3."""
+    tx = {
+        "freeze": lambda tx: freeze(tx, where="b"),
+        "groups": lambda tx: groups(("a", tx), rest=optax.set_to_zero()),
+        "staged_unfreezing": lambda tx: staged_unfreezing(tx, stages=["a", "b"])[0],
+    }[around](RECIPES[name])
+    params = {"a": jnp.array([1.0, 5.0]), "b": jnp.array([[8.0]])}
+    state = tx.init(params)
+    for _ in range(8):
+        value, grad = jax.value_and_grad(value_fn)(params)
+        updates, state = tx.update(grad, state, params, value=value, grad=grad, value_fn=value_fn)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(params["a"], 3.0, rtol=1e-5)
+    assert float(params["b"][0, 0]) == 8.0
