@@ -10,7 +10,7 @@ import pytest
 CHECKOUT = Path(__file__).parents[1]
 PAGE = CHECKOUT / "docs" / "catalogue.md"
 SLIPS = CHECKOUT / "docs" / "slide_errors.md"
-GROUPS = {"A": 14, "I": 18, "L": 16, "R": 26, "N": 11, "D": 16}
+GROUPS = {"A": 14, "I": 18, "L": 16, "O": 18, "R": 26, "N": 11, "D": 16}
 COLUMNS = ("id", "name", "lecture", "formula", "symbol", "library", "test")
 
 
