@@ -123,3 +123,13 @@ def test_conjugate_gradients_stop_where_they_are_told():
         curvature.conjugate_gradient_step(f, x, jnp.asarray(g, jnp.float32), 0.0, tolerance=1e-6, max_iterations=1),
         one * g, rtol=1e-4,
     )  # fmt: skip
+
+
+def test_conjugate_gradients_asked_for_more_than_floats_can_tell_stop_at_what_they_can():
+    """Of residuals around 1e-23 the squares are 0 in float32, and the next step is 0/0."""
+    for scale in (1.0, 1e-12):
+        eigenvalues = scale * np.geomspace(1, 10, 6)
+        f = lambda x: jnp.sum(jnp.asarray(eigenvalues, jnp.float32) * x**2) / 2  # noqa: B023, E731
+        g = jnp.asarray(eigenvalues, jnp.float32)
+        step = curvature.conjugate_gradient_step(f, jnp.zeros(6), g, 0.0, tolerance=0.0, max_iterations=1000)
+        np.testing.assert_allclose(step, 1.0, rtol=1e-5)

@@ -33,6 +33,7 @@ METHODS = {
         CONVEX, reference.newton, {"rate": 0.1},
     ),
     "newton with damping": (newton(damping=0.5), CONVEX, reference.newton, {"damping": 0.5}),
+    "newton by cg with damping": (newton(damping=0.5, solver="cg"), CONVEX, reference.newton, {"damping": 0.5}),
     "damped newton": (
         optax.chain(newton(), optax.scale_by_backtracking_linesearch(30)),
         CONVEX, reference.damped_newton, {},
