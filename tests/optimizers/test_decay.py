@@ -1,14 +1,13 @@
-"""L2 in the gradient and decay beside it: the same under plain descent, two methods under Adam; gradient noise."""
+"""L2 in the gradient and decay beside it: the same under plain descent, two methods under Adam."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scipy import stats
 
 from jaxdl import regularizers, tree
-from jaxdl.optimizers import adam, add_noise, coupled_l2, decoupled_decay, gradient_descent, momentum, schedules
+from jaxdl.optimizers import adam, coupled_l2, decoupled_decay, gradient_descent, momentum, schedules
 from tests.optimizers.descent import STEPS, WITHIN, assert_same_path, descend, gradient_of, start_of
 from tests.reference import update_rules
 
@@ -181,35 +180,3 @@ def test_arguments_that_make_no_decay():
             tx.init({"bias": jnp.ones(2)})
         with pytest.raises(ValueError, match="requires the current value of parameters"):
             tx.update(PARAMS, tx.init(PARAMS))
-
-
-def test_the_variance_of_gradient_noise_falls():
-    """Z-26: Gaussian of variance eta / t^gamma, t from 1, independent between updates and leaves.
-
-    The sum of n squares over the variance is chi-square with n degrees of freedom: an interval that it leaves once in a
-    million runs, of which there are eight; a correlation of n pairs of independent draws is within 6 / sqrt(n) but for
-    2e-9.
-    """
-    n, eta, gamma = 20_000, 0.3, 0.55
-    tx = add_noise(eta, gamma, jax.random.key(0))
-    grads = {"kernel": jnp.full((n // 100, 100), 2.0), "bias": jnp.full(n, -1.0)}
-    state, draws = tx.init(grads), []
-    for t in range(1, 5):
-        noisy, state = tx.update(grads, state)
-        noise = jax.tree.map(lambda left, right: np.asarray(left - right, np.float64).ravel(), noisy, grads)
-        for leaf in (noise["kernel"], noise["bias"]):
-            low, high = stats.chi2.interval(1 - 1e-6, n)
-            assert low < np.sum(leaf**2) / (eta / t**gamma) < high
-            draws.append(leaf)
-    correlations = np.corrcoef(draws)[~np.eye(8, dtype=bool)]
-    assert np.abs(correlations).max() < 6 / np.sqrt(n)
-    assert stats.kstest(draws[0] / np.sqrt(eta), "norm").pvalue > 1e-6
-
-
-def test_noise_keeps_bfloat16_and_none_of_it_changes_nothing():
-    grads = {"kernel": jnp.ones((3, 2), jnp.bfloat16)}
-    noisy, _ = add_noise(0.01, 0.55, 0).update(grads, add_noise(0.01, 0.55, 0).init(grads))
-    assert noisy["kernel"].dtype == jnp.bfloat16
-    assert np.any(noisy["kernel"] != grads["kernel"])
-    same, _ = add_noise(0.0, 0.55, 0).update(grads, add_noise(0.0, 0.55, 0).init(grads))
-    np.testing.assert_array_equal(same["kernel"], grads["kernel"])

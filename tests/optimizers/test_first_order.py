@@ -121,6 +121,11 @@ def test_rmsprop_starts_uncorrected():
     assert first_step(rmsprop(1.0), 1.0) == pytest.approx(1 / np.sqrt(0.1), rel=1e-6)
 
 
+def test_the_first_step_of_adadelta_by_default():
+    """Root of eps over root of the first average: 1e-3 g / sqrt(0.05 g^2 + 1e-6)."""
+    assert first_step(adadelta(), 0.1) == pytest.approx(1e-4 / np.sqrt(0.05 * 0.01 + 1e-6), rel=1e-5)
+
+
 def test_adadelta_goes_down_where_optax_goes_up():
     """Z-18, on |x|^2 from 3."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from jaxdl import optimizers
 from jaxdl.optimizers import adam
+from jaxdl.optimizers.precision import in_float32
 from tests.optimizers.descent import float64
 
 RECIPES = ("gradient_descent", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "adam")
@@ -81,3 +82,37 @@ def test_float32_parameters_where_float64_is_enabled(name):
         updates, after = tx.update(params, state, params)
         assert updates.dtype == jnp.float32
         assert [leaf.dtype for leaf in jax.tree.leaves(after)] == [leaf.dtype for leaf in jax.tree.leaves(state)]
+
+
+def test_injected_hyper_parameters_beside_bfloat16():
+    """optax takes them to the parameters' dtype, where 0.999 is 1: an error, and no NaN."""
+    params = jnp.ones(3, jnp.bfloat16)
+    with pytest.raises(
+        ValueError, match=r"b2: expected one finite number >= 0 and < 1; got Array\(1, dtype=bfloat16\)"
+    ):
+        optax.inject_hyperparams(adam)(learning_rate=0.1).init(params)
+    injected = optax.inject_hyperparams(adam, hyperparam_dtype=jnp.float32)(learning_rate=0.1)
+    updates, _ = injected.update(params, injected.init(params), params)
+    expected, _ = adam(0.1).update(params, adam(0.1).init(params), params)
+    assert updates.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(updates, expected)
+
+
+def test_what_needs_parameters_and_value_gets_them():
+    """Parameters in float32, a value as it is; leaves that are no floats stay what they are."""
+    seen = {}
+
+    def update(updates, state, params, *, value, **_):
+        seen.update(params=params, value=value)
+        return jax.tree.map(lambda u: u * value, updates), state
+
+    tx = in_float32(optax.GradientTransformationExtraArgs(lambda params: jax.tree.map(jnp.zeros_like, params), update))
+    params = {"w": jnp.ones(2, jnp.bfloat16), "n": jnp.ones(2, jnp.int32)}
+    state = tx.init(params)
+    assert state["w"].dtype == jnp.float32
+    assert state["n"].dtype == jnp.int32
+    updates, _ = tx.update(params, state, params, value=3, grad=params)
+    assert seen["value"] == 3
+    assert seen["params"]["w"].dtype == jnp.float32
+    assert updates["w"].dtype == jnp.bfloat16
+    np.testing.assert_array_equal(updates["n"], [3, 3])
