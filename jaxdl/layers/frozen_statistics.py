@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax
-from flax import linen as nn
 from flax import nnx
 
 from jaxdl import tree
@@ -25,7 +24,8 @@ def freeze_statistics(model: Any, *, where: tree.Where) -> Model:
       model: a `flax.linen` module, a factory of `flax.nnx` modules, or a `jaxdl.Model` made of a Linen module. Linen
         layers are put in evaluation mode by `use_running_average`, attribute or argument, as `BatchNorm` and
         `jaxdl.layers.BatchRenorm` have it, in blocks, scans and `nn.remat` as well; NNX layers by the attribute.
-      where: the statistics by their paths, the collection left out: `"Block_0/**"`, see `jaxdl.tree`.
+      where: the statistics by their paths, the collection left out: `"Block_0/**"`, see `jaxdl.tree`. A layer is
+        frozen as a whole: one of its statistics stands for all.
 
     Returns:
       A `Model` with the same variables.
@@ -57,22 +57,17 @@ def freeze_statistics(model: Any, *, where: tree.Where) -> Model:
         if not train:
             return plain.apply(variables, x, train=False, key=key)
         layers = {_layer_of(path) for path in chosen.values()}
-        seen: set[str] = set()
-
-        def is_chosen(module: nn.Module) -> bool:
-            path = "/".join(module.path) if module.scope is not None else None
-            seen.update([path] if path is not None else [])
-            return path in layers
 
         def frozen_pass(variables: Variables, x: PyTree, key: jax.Array | None) -> tuple[Any, Variables]:
-            apart = {"on running averages": _nested(layers)}
-            return apply_on_running_averages(configured, variables, x, key=key, chosen=is_chosen, apart=apart)
+            return apply_on_running_averages(
+                configured, variables, x, key=key, apart={"on running averages": _nested(layers)},
+                chosen=lambda module: module.scope is not None and "/".join(module.path) in layers,
+            )  # fmt: skip
 
         outputs, after = frozen_pass(variables, x, key)
         before, new = tree.leaf_paths(_state(variables)), tree.leaf_paths(after)
-        all_seen = seen.issuperset(_layer_of(_inside(path)) for path in before)
-        if not all_seen or any(new.get(path) is not before[path] for path in chosen):
-            # What leaves a scan or a nn.remat is another array, be it handed through: only the program tells.
+        if any(new.get(path) is not before[path] for path in chosen):
+            # What leaves nn.jit, nn.remat or a scan is another array, be it handed through: only the program tells.
             _check_program(frozen_pass, plain, variables, x, key, set(chosen))
         return outputs, jax.tree_util.tree_map_with_path(
             lambda path, leaf: before[name] if (name := tree.path_name(path)) in chosen else leaf, after
@@ -116,10 +111,11 @@ def _inside(path: str) -> str:
 
 
 def _chosen(variables: Variables, where: tree.Where) -> dict[str, str]:
-    """The chosen statistics, `{path: path without its collection}`."""
+    """All statistics of the layers chosen, `{path: path without its collection}`."""
     state = tree.leaf_paths(_state(variables))
     masks = tree.resolve(where, {_inside(path): leaf for path, leaf in state.items()})
-    return {path: _inside(path) for path in state if masks[_inside(path)]}
+    layers = {_layer_of(path) for path, mask in masks.items() if mask}
+    return {path: _inside(path) for path in state if _layer_of(_inside(path)) in layers}
 
 
 def _layer_of(path: str) -> str:

@@ -191,8 +191,8 @@ def _kept_where_not(chosen: PyTree, updates: PyTree, params: PyTree | None) -> P
 
     def kept(update: Any, p: Any) -> jax.Array:
         # Updates of integers may be of dtype float0, which nothing can be added to.
-        dtype = p.dtype if update.dtype == jax.dtypes.float0 else update.dtype
-        return jnp.full(jnp.shape(p), -0.0, dtype)
+        given = getattr(update, "dtype", p.dtype)
+        return jnp.full(jnp.shape(p), -0.0, p.dtype if given == jax.dtypes.float0 else given)
 
     like = updates if params is None else params
     return jax.tree.map(lambda keep, update, p: update if keep else kept(update, jnp.asarray(p)), chosen, updates, like)

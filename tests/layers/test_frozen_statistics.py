@@ -175,6 +175,16 @@ def test_one_layer_at_the_root_and_patterns_of_several_kinds():
         np.testing.assert_array_equal(state["batch_stats"]["mean"], np.full(4, 0.5))
 
 
+@pytest.mark.parametrize("kind", ["compact", "remat"])
+def test_one_statistic_stands_for_all_of_its_layer(kind, same_bytes):
+    variables = started(jaxdl.as_model(NETS[kind]))
+    results = [
+        freeze_statistics(NETS[kind], where=where).apply(variables, X, train=True, key=KEY)
+        for where in ("Block_0/by_argument/*", "Block_0/by_argument/var")
+    ]
+    same_bytes(*results)
+
+
 class Cell(nn.Module):
     @nn.compact
     def __call__(self, x, _):
@@ -350,6 +360,29 @@ def test_statistics_that_would_still_move_are_never_handed_back():
     of_nnx = freeze_statistics(jaxdl.as_model(NnxNet), where="first/*")
     with pytest.raises(ValueError, match=message + r"state/first/mean, state/first/var\. .*of an NNX module pass"):
         of_nnx.apply(started(of_nnx), X, train=True, key=KEY)
+
+
+class Siblings(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return JITTED_NORM(use_running_average=False, name="b")(JITTED_NORM(use_running_average=False, name="a")(x))
+
+
+@pytest.mark.parametrize("outer", [Siblings, nn.jit(Siblings)], ids=["jit", "jit in jit"])
+def test_layers_alike_are_told_apart(outer):
+    class Whole(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return outer(name="block")(x)
+
+    for name in ("a", "b", "a"):
+        model = freeze_statistics(Whole(), where=f"block/{name}/*")
+        variables = started(model)
+        for apply in (model.apply, model.apply, jax.jit(model.apply, static_argnames="train")):
+            _, state = apply(variables, X, train=True)
+            means = {layer: leaves["mean"] for layer, leaves in state["batch_stats"]["block"].items()}
+            moved = {layer for layer, mean in means.items() if np.abs(mean - 0.5).max() > 1e-4}
+            assert moved == {"a", "b"} - {name}
 
 
 def test_layers_that_share_a_trace_are_never_frozen_together(same_bytes):

@@ -128,6 +128,13 @@ def test_integers_with_the_gradients_jax_gives_them():
     np.testing.assert_allclose(new["w"], [1.0, 0.9, 0.9], rtol=1e-6)
 
 
+def test_numbers_that_are_no_arrays():
+    tx, numbers = freeze(optax.sgd(0.5), where="a"), {"a": -0.0, "b": 1.0}
+    new = optax.apply_updates(numbers, tx.update(numbers, tx.init(numbers), numbers)[0])
+    assert np.signbit(new["a"])
+    assert float(new["b"]) == 0.5
+
+
 # Memory and time
 
 
