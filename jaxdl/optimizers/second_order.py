@@ -20,7 +20,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxdl import checks
 from jaxdl.optimizers import curvature
-from jaxdl.optimizers.precision import in_full_precision
+from jaxdl.optimizers.value_functions import in_full_precision
 
 PyTree = Any
 ScalarOrSchedule = float | jax.Array | optax.Schedule
