@@ -21,7 +21,7 @@ from jax.flatten_util import ravel_pytree
 from jaxdl import checks
 from jaxdl.optimizers import curvature
 from jaxdl.optimizers.hyperparameters import ScalarOrSchedule, check_rate
-from jaxdl.optimizers.objective_arguments import in_full_precision
+from jaxdl.optimizers.value_functions import in_full_precision
 
 PyTree = Any
 DENSE_LIMIT = 1000

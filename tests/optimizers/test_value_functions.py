@@ -1,5 +1,7 @@
 """Dtypes and extra arguments of the second-order recipes."""
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,8 @@ import pytest
 
 from jaxdl.optimizers import freeze, groups, lbfgs, newton, saddle_free_newton, staged_unfreezing
 
+# Where jax has no public switch yet, it stands among the experiments.
+DOUBLE = (jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")).enable_x64
 RECIPES = {
     "lbfgs": lbfgs(),
     "dense": newton(),
@@ -58,11 +62,8 @@ def test_a_traced_rate_does_not_widen_bfloat16(rate):
     assert step(rate)[0].dtype == jnp.bfloat16
 
 
-def test_values_that_bfloat16_cannot_tell_apart():
-    """Of 1000 + x^2 bfloat16 knows but multiples of 4."""
-    params, tx = jnp.array([1.0], jnp.bfloat16), lbfgs()
-    f = lambda p: 1000 + jnp.sum(p**2)  # noqa: E731
-    state = tx.init(params)
+def minimised(f, params, steps):
+    tx = lbfgs()
 
     @jax.jit
     def step(params, state):
@@ -70,9 +71,32 @@ def test_values_that_bfloat16_cannot_tell_apart():
         updates, state = tx.update(grad, state, params, value=value, grad=grad, value_fn=f)
         return optax.apply_updates(params, updates), state
 
-    for _ in range(3):
+    state = tx.init(params)
+    for _ in range(steps):
         params, state = step(params, state)
-    np.testing.assert_allclose(params.astype(jnp.float32), 0.0, atol=1e-2)
+    return params.astype(jnp.float32)
+
+
+def test_a_value_rounded_to_bfloat16_does_not_stop_the_line_search():
+    """1001 + x^2/2 rounds down to 1000, below everything the search can find."""
+    f = lambda p: 1001 + jnp.sum((p - 0.25) ** 2) / 2  # noqa: E731
+    assert f(jnp.array([1.0], jnp.bfloat16)) == 1000
+    np.testing.assert_allclose(minimised(f, jnp.array([1.0], jnp.bfloat16), 3), 0.25, atol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float64])
+def test_a_value_of_another_dtype_than_the_parameters(dtype):
+    with DOUBLE(dtype == jnp.float64):
+        check_value_of(dtype)
+
+
+def check_value_of(dtype):
+    f = lambda p: jnp.sum((p - 0.25) ** 2).astype(dtype)  # noqa: E731
+    np.testing.assert_allclose(minimised(f, jnp.array([1.0, -2.0], jnp.float32), 5), 0.25, atol=1e-2)
+    x = jnp.array([1.0, -2.0], jnp.float32)
+    for tx in (newton(), newton(solver="cg"), saddle_free_newton(damping=0.0, num_lanczos=2)):
+        updates, _ = tx.update(jax.grad(f)(x), tx.init(x), x, value_fn=f)
+        np.testing.assert_allclose(x + updates, 0.25, atol=1e-5)
 
 
 def test_other_extra_arguments_are_left_alone():

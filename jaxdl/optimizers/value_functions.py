@@ -49,16 +49,12 @@ def in_full_precision(
         given_as = updates, state
         (updates, state), params, extra = _gathered((given_as, params, extra))
         wide = _cast(params, dtype)
-
-        def value_fn(params: PyTree) -> jax.Array:
-            return jnp.asarray(extra["value_fn"](params), dtype)
-
-        given: dict[str, Any] = {"value_fn": value_fn}
+        given = {"value_fn": extra["value_fn"]}
         if "grad" in needs:
             given["value"], given["grad"] = jnp.asarray(extra["value"], dtype), _cast(extra["grad"], dtype)
             if any(jnp.asarray(leaf).dtype != dtype for leaf in jax.tree.leaves(extra["grad"])):
                 # Rounded to bfloat16 the value is no fit to be compared with those of the line search.
-                given["value"], given["grad"] = jax.value_and_grad(value_fn)(wide)
+                given["value"], given["grad"] = jax.value_and_grad(extra["value_fn"])(wide)
         stepped, state = inner.update(_cast(updates, dtype), state, wide, **given)
         stepped = jax.tree.map(lambda u, like: u.astype(jnp.asarray(like).dtype), stepped, updates)
         return _split_as((stepped, state), given_as)
