@@ -1,6 +1,5 @@
 """L-BFGS and the Newton methods: NumPy transcriptions, quadratics, scikit-learn's optimum, saddles."""
 
-import importlib
 import warnings
 
 import jax
@@ -11,10 +10,9 @@ import pytest
 
 import jaxdl
 from jaxdl.optimizers import lbfgs, newton, saddle_free_newton
+from tests.optimizers.descent import float64
 from tests.reference import second_order as reference
 
-# Where jax has no public switch yet, it stands among the experiments.
-DOUBLE = (jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")).enable_x64
 DRAWS = np.random.RandomState(0)
 STEPS = 200
 MATRIX = np.sqrt(np.geomspace(10, 1000, 4))[:, None] * np.linalg.qr(DRAWS.randn(4, 4))[0]
@@ -98,14 +96,14 @@ def apart(found, expected):
 def test_200_steps_on_three_problems_are_those_of_the_transcription(name, dtype, tolerance):
     tx, starts, method, arguments = METHODS[name]
     expected = np.array([method(problem, x, STEPS, **arguments) for problem, x in zip(problems(), starts, strict=True)])
-    with DOUBLE(dtype == np.float64):
+    with float64(dtype == np.float64):
         assert apart(three_paths(tx, starts, dtype), expected).max() < tolerance
     assert np.linalg.norm(expected[:, 0] - expected[:, -1], axis=-1).min() > 0.1
 
 
 def test_200_steps_of_lbfgs_are_those_of_the_transcription():
     expected = np.array([reference.lbfgs(p, x, STEPS) for p, x in zip(problems(), CONVEX, strict=True)])
-    with DOUBLE(True):
+    with float64(True):
         assert apart(three_paths(lbfgs(), CONVEX, np.float64), expected).max() < 1e-6
 
 
@@ -123,7 +121,7 @@ def test_memory_and_length_of_the_search_are_those_asked_for(tx):
     changed = (
         {"memory_size": 3} if tx.init(jnp.zeros(4))[0].weights_memory.shape == (3,) else {"max_linesearch_steps": 1}
     )
-    with DOUBLE(True):
+    with float64(True):
         found = three_paths(tx, CONVEX, np.float64)[:, :30]
     steps = {"steps": 29, **changed}
     expected = np.array([reference.lbfgs(p, x, **steps) for p, x in zip(problems(), CONVEX, strict=True)])
@@ -141,7 +139,7 @@ def test_lbfgs_solves_logistic_regression_on_digits_and_finds_scikit_learns_opti
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = LogisticRegression(C=1 / (num * strength), tol=1e-9, solver="newton-cg", max_iter=1000).fit(x, y)
-    with DOUBLE(True):
+    with float64(True):
         inputs, labels = jnp.asarray(x), jnp.asarray(y)
 
         def value_fn(params):
@@ -208,7 +206,7 @@ EXACT = {
 @pytest.mark.parametrize("name", EXACT)
 def test_one_step_ends_at_the_minimum_of_a_quadratic(name, dtype, tolerance):
     value_fn, flat, _, centre = random_quadratic(np.geomspace(0.1, 10, 10))
-    with DOUBLE(dtype == np.float64):
+    with float64(dtype == np.float64):
         start, tx = start_of(dtype), EXACT[name]
         new, _ = jax.jit(lambda params: updated(tx, value_fn, params, tx.init(params)))(start)
         assert {leaf.dtype for leaf in jax.tree.leaves(new)} == {np.dtype(dtype)}
@@ -244,7 +242,7 @@ def test_a_line_search_keeps_newton_from_diverging():
     new, _ = updated(newton(), value_fn, start, newton().init(start))
     np.testing.assert_allclose(np.concatenate(jax.tree.map(np.ravel, new)), [-8.0, 1.5**3, -(0.5**3)], rtol=1e-5)
     tx = optax.chain(newton(), optax.scale_by_backtracking_linesearch(30))
-    with DOUBLE(True):
+    with float64(True):
         start = jax.tree.map(lambda leaf: leaf.astype(np.float64), start)
         path = jax.jit(lambda start: path_of(tx, value_fn, start, 15))(start)
         np.testing.assert_allclose(np.concatenate([np.ravel(leaf[-1]) for leaf in path]), 0, atol=1e-12)

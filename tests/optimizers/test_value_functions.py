@@ -1,7 +1,5 @@
 """Dtypes and extra arguments of the second-order recipes."""
 
-import importlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +7,8 @@ import optax
 import pytest
 
 from jaxdl.optimizers import freeze, groups, lbfgs, newton, saddle_free_newton, staged_unfreezing
+from tests.optimizers.descent import float64
 
-# Where jax has no public switch yet, it stands among the experiments.
-DOUBLE = (jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")).enable_x64
 RECIPES = {
     "lbfgs": lbfgs(),
     "dense": newton(),
@@ -86,7 +83,7 @@ def test_a_value_rounded_to_bfloat16_does_not_stop_the_line_search():
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float64])
 def test_a_value_of_another_dtype_than_the_parameters(dtype):
-    with DOUBLE(dtype == jnp.float64):
+    with float64(dtype == jnp.float64):
         check_value_of(dtype)
 
 
