@@ -3,7 +3,6 @@
 python -m benchmarks.augmentation [--rounds 40] [--write]
 """
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -67,17 +66,7 @@ class Augmentation:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.augmentation", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--write", action="store_true", help="put the table into benchmarks/RESULTS.md")
-    options = parser.parse_args(arguments)
-    if options.rounds < 1:
-        parser.error("--rounds: expected a number >= 1")
-    report.warn_if_busy()
-    body = f"{section(rounds=options.rounds)}\n\n{options.rounds} rounds. {report.machine()}"
-    print(f"## {TITLE}\n\n{body}\n", flush=True)
-    if options.write:
-        report.write_section(TITLE, body)
+    report.measure_section("augmentation", __doc__, TITLE, section, rounds=40, arguments=arguments)
 
 
 def section(*, rounds: int) -> str:

@@ -3,11 +3,11 @@
 python -m benchmarks.optimizer_time [--rounds 60] [--write]
 """
 
-import argparse
 import time
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,13 +33,19 @@ PAIRS = {
         optax.chain(optimizers.adam(RATE), optimizers.decoupled_decay(DECAY, learning_rate=RATE)),
         optax.adamw(RATE, weight_decay=DECAY, mask=partial(jax.tree.map, lambda leaf: leaf.ndim > 1)),
     ),
+    "lbfgs": (optimizers.lbfgs(), optax.lbfgs()),
 }
+
+
+def bowl(params: Any) -> jax.Array:
+    """A cheap function, so that a line search is no more than its own arithmetic."""
+    return 0.5 * optax.tree.norm(params, squared=True)
 
 
 class Updates:
     """A jitted update with its state donated; every call does some in a row and waits for the last."""
 
-    def __init__(self, tx: optax.GradientTransformation) -> None:
+    def __init__(self, tx: optax.GradientTransformation, *, searches: bool) -> None:
         keys = jax.random.split(jax.random.key(0), len(WIDTHS))
         shapes = list(pairwise(WIDTHS))
         self.params = [
@@ -47,11 +53,15 @@ class Updates:
             for key, shape in zip(keys, shapes, strict=False)
         ]
         self.grads = jax.tree.map(lambda leaf: jax.random.normal(keys[-1], leaf.shape) / 100, self.params)
-        self.state = tx.init(self.params)
+        self.state = jax.tree.map(jnp.copy, tx.init(self.params))  # optax.lbfgs has one buffer in two places
+
+        whole = optax.with_extra_args_support(tx).update
 
         @partial(jax.jit, donate_argnums=(0, 1))
         def update(params, state, grads):
-            updates, state = tx.update(grads, state, params)
+            # Those that search a line need the gradient of what they search; for the others any will do.
+            extra = dict(value=bowl(params), grad=params, value_fn=bowl) if searches else {}
+            updates, state = whole(params if searches else grads, state, params, **extra)
             return optax.apply_updates(params, updates), state
 
         self.update = update
@@ -63,17 +73,7 @@ class Updates:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.optimizer_time", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=60)
-    parser.add_argument("--write", action="store_true", help="put the table into benchmarks/RESULTS.md")
-    options = parser.parse_args(arguments)
-    if options.rounds < 1:
-        parser.error("--rounds: expected a number >= 1")
-    report.warn_if_busy()
-    body = f"{section(rounds=options.rounds)}\n\n{options.rounds} rounds. {report.machine()}"
-    print(f"## {TITLE}\n\n{body}\n", flush=True)
-    if options.write:
-        report.write_section(TITLE, body)
+    report.measure_section("optimizer_time", __doc__, TITLE, section, rounds=60, arguments=arguments)
 
 
 def section(*, rounds: int) -> str:
@@ -82,7 +82,7 @@ def section(*, rounds: int) -> str:
     for name, pair in PAIRS.items():
         for timing, tx in zip(timings[name], pair, strict=True):
             started = time.perf_counter()
-            call = Updates(tx)
+            call = Updates(tx, searches=name == "lbfgs")
             call()
             timing.warm_up = time.perf_counter() - started
             running.append((timing, call, REPEATS))

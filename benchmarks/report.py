@@ -1,11 +1,12 @@
 """The table of a workload, and its section of RESULTS.md."""
 
+import argparse
 import datetime
 import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +93,26 @@ def write_section(title: str, body: str, *, path: Path = RESULTS) -> None:
     sections = {section.split(maxsplit=1)[0].rstrip(":"): section.strip() for section in old}
     sections[title.split(maxsplit=1)[0].rstrip(":")] = f"{title}\n\n{body}".strip()
     path.write_text(HEADER + "".join(f"\n## {sections[name]}\n" for name in sorted(sections)))
+
+
+def measure_section(
+    module: str,
+    description: str | None,
+    title: str,
+    section: Callable[..., str],
+    *,
+    rounds: int,
+    arguments: Sequence[str] | None,
+) -> None:
+    """The command line of a benchmark of one section: measures, prints and, with --write, keeps it."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{module}", description=description)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--write", action="store_true", help="put the table into benchmarks/RESULTS.md")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1:
+        parser.error("--rounds: expected a number >= 1")
+    warn_if_busy()
+    body = f"{section(rounds=options.rounds)}\n\n{options.rounds} rounds. {machine()}"
+    print(f"## {title}\n\n{body}\n", flush=True)
+    if options.write:
+        write_section(title, body)

@@ -10,6 +10,7 @@ import optax
 from jaxdl import tree
 
 PyTree = Any
+TAKES_PARTS = "takes_parts"
 
 
 def part(whole: PyTree, chosen: PyTree, like: PyTree) -> PyTree:
@@ -36,13 +37,13 @@ def with_whole_value_fn(extra_args: dict[str, Any], params: PyTree | None) -> di
     def of_part(piece: PyTree, *args: Any, **kwargs: Any) -> Any:
         return value_fn(completed(piece, params), *args, **kwargs)
 
-    of_part.takes_parts = True  # pyright: ignore[reportFunctionMemberAccess]
+    setattr(of_part, TAKES_PARTS, True)
     return {**extra_args, "value_fn": of_part}
 
 
 def takes_parts(value_fn: Any) -> bool:
     """Whether a `value_fn` knows the leaves that are left out of its argument, see `with_whole_value_fn`."""
-    return getattr(value_fn, "takes_parts", False)
+    return getattr(value_fn, TAKES_PARTS, False)
 
 
 def update_chosen(

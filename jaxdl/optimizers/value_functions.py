@@ -32,8 +32,9 @@ def in_full_precision(
 
     def init(params: PyTree) -> Any:
         state = inner.init(_cast(params, _dtype(params)))
-        # Scalars of weak type would come back as others, and the second call compile anew.
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), state)
+        # Scalars of weak type would come back as others, and the second call compile anew; and one buffer that stands
+        # in two places, as optax's line search has it, could not be donated.
+        return jax.tree.map(lambda leaf: jnp.array(leaf, leaf.dtype), state)
 
     def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any) -> tuple[PyTree, Any]:
         for name, value in [("params", params), *((need, extra.get(need)) for need in needs)]:

@@ -162,3 +162,11 @@ def test_a_part_of_the_parameters_is_trained_to_its_own_minimum(name, around):
         params = optax.apply_updates(params, updates)
     np.testing.assert_allclose(params["a"], 3.0, rtol=1e-5)
     assert float(params["b"][0, 0]) == 8.0
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_states_can_be_donated(name):
+    """No buffer stands in two places, as in the state of optax.lbfgs."""
+    params = {"a": jnp.ones(2), "b": jnp.ones(1)}
+    leaves = jax.tree.leaves((params, RECIPES[name].init(params)))
+    assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves)
