@@ -46,6 +46,7 @@ def test_values_of_the_surfaces():
     assert value(surfaces.BEALE, 0, 7) == pytest.approx(1.5**2 + 2.25**2 + 2.625**2)
     assert value(surfaces.BEALE, 1, 2) == pytest.approx(2.5**2 + 5.25**2 + 9.625**2)
     assert surfaces.NOISY_BOWL.noise == 1
+    assert surfaces.SADDLE.start[1] == surfaces.BOUNDED_SADDLE.start[1] == 0  # on the ridge, but for the spread
     assert sum(surface.noise for surface in ALL) == 1
 
 
@@ -139,7 +140,22 @@ def test_rates_are_chosen_on_the_tuning_starts_and_judged_on_others():
         np.testing.assert_array_equal(tuned.paths[name][:, 0], judged_starts(surfaces.BOWL, 3))
     assert tune(BOTH, surfaces.BOWL, arrival_time, num_starts=1, steps=20, rates=(0.25, 1.0)).ends == (*BOTH,)
     np.testing.assert_array_equal(judged_starts(surfaces.BOWL, 5)[:3], judged_starts(surfaces.BOWL, 3))
-    assert surface_paths.TUNING_KEY not in range(1000)
+
+
+def test_no_judged_start_has_a_part_in_the_choice(monkeypatch):
+    drawn, draw = [], surfaces.Surface.draw
+
+    def noted(surface, key, num):
+        drawn.append((jax.random.key_data(key).tobytes(), num))
+        return draw(surface, key, num)
+
+    monkeypatch.setattr(surfaces.Surface, "draw", noted)
+    tune(BOTH, surfaces.BOWL, arrival_time, num_starts=3, steps=2, rates=(1.0,))
+    of_seed = lambda seed: jax.random.key_data(jax.random.key(seed)).tobytes()  # noqa: E731
+    assert drawn == [(of_seed(1000), 5), (of_seed(0), 1), (of_seed(1), 1), (of_seed(2), 1)]
+
+
+def test_different_keys_draw_different_starts():
     drawn = np.concatenate(
         [surfaces.BOWL.draw(jax.random.key(surface_paths.TUNING_KEY), 5), judged_starts(surfaces.BOWL, 20)]
     )
@@ -184,6 +200,16 @@ def test_a_rival_that_is_descent_itself_refutes_the_claim():
     refuted = findings(BOTH, (0.25, 1.0, 2.0, 4.0))
     assert [finding.verdict for finding in refuted] == ["FAIL"] * 2
     assert "not quicker in every seed: other" in refuted[1].remark
+
+
+def test_one_seed_is_enough_to_be_named():
+    run, times = Run("digits", None, 5, {}), {"gradient_descent": np.full(5, 10.0)}  # pyright: ignore
+    times |= {"quick": np.full(5, 3.0), "at times": np.array([5.0, 5, 5, 5, 20])}
+    tuned = surface_paths.Tuned({}, (), dict.fromkeys(times, 0.0), {}, times, 100)
+    optimizer_paths.judge_every(run, tuned, "cross", "")
+    (finding,) = run.findings
+    assert (finding.verdict, finding.result.measured) == ("FAIL", "4/5")
+    assert finding.remark == "not quicker in every seed: at times"
 
 
 def test_a_rate_at_the_end_of_the_grid_decides_nothing():
