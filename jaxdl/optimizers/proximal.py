@@ -28,14 +28,14 @@ def proximal_l1(
       strength: of the penalty, >= 0: number, traced scalar, or optax schedule. Srivastava et al. mention L1 towards
         the end of training: `optax.piecewise_constant_schedule` cannot leave 0, so pass
         `optax.join_schedules([optax.constant_schedule(0.0), optax.constant_schedule(1e-4)], [start])`.
-      learning_rate: that of the optimizer in front, > 0: number, traced scalar, or the same schedule.
+      learning_rate: that of the optimizer in front, >= 0: number, traced scalar, or the same schedule.
       where: the penalised leaves, see `jaxdl.tree`.
 
     Returns:
       An optax transformation, to be the last of a chain. NaN stays NaN.
 
     Raises:
-      ValueError: `strength` is negative, `learning_rate` is not positive; at `init`, a `where` that matches nothing;
+      ValueError: `strength` is negative, or `learning_rate` is; at `init`, a `where` that matches nothing;
         at `update`, no `params`.
 
     References:
@@ -43,7 +43,7 @@ def proximal_l1(
       Parikh and Boyd, "Proximal algorithms", 2014, section 6.5.2.
     """
     check(strength=strength, minimum=0, remedy="It multiplies the penalty; 0 switches it off.")
-    check(learning_rate=learning_rate, minimum=0, exclusive=True, remedy="Pass that of the optimizer in front.")
+    check(learning_rate=learning_rate, minimum=0, remedy="Pass that of the optimizer in front.")
 
     def init(params: PyTree) -> optax.ScaleByScheduleState:
         return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))
