@@ -7,8 +7,8 @@ for L-BFGS for the whole run.
 
 They compute in the widest dtype among the parameters, float32 at least, and call `value_fn` with parameters of that
 dtype; updates have the dtypes of the gradients. `optax.inject_hyperparams` turns whole numbers into arrays: name them,
-as in `optax.inject_hyperparams(saddle_free_newton, static_args="num_lanczos")(...)`. Sharded parameters need
-a mesh with axes of type Auto.
+as in `optax.inject_hyperparams(saddle_free_newton, static_args="num_lanczos")(...)`. Parameters
+split over a mesh whose axes are Explicit are gathered for the update; over Auto axes the compiler decides.
 """
 
 from collections.abc import Callable
