@@ -78,4 +78,4 @@ BEALE = Surface(
     "Beale's function", "Σ (c_i - x + x y^i)²", _beale, (1.0, 1.0), (0.1, 0.1),
     ((3.0, 0.5),), (-0.5, 4.5, -1.5, 2.0),
 )  # fmt: skip
-NOISY_BOWL = BOWL._replace(name="noisy bowl", noise=1.0)
+NOISY_BOWL = BOWL._replace(name="noisy bowl", formula="(x² + y²)/2, noise in the gradient", noise=1.0)
