@@ -20,8 +20,12 @@ def part(whole: PyTree, chosen: PyTree, like: PyTree) -> PyTree:
 
 def completed(piece: PyTree, whole: PyTree) -> PyTree:
     """`piece` with every leaf that is left out (`Absent`, or masked out by optax) taken from `whole`."""
-    left_out = lambda node: isinstance(node, (tree.Absent, optax.MaskedNode))  # noqa: E731
     return jax.tree.map(lambda node, rest: rest if left_out(node) else node, piece, whole, is_leaf=left_out)
+
+
+def left_out(node: Any) -> bool:
+    """Whether a node of a part stands for what the part leaves out."""
+    return isinstance(node, (tree.Absent, optax.MaskedNode))
 
 
 def with_whole_value_fn(extra_args: dict[str, Any], params: PyTree | None) -> dict[str, Any]:
