@@ -50,6 +50,28 @@ def takes_parts(value_fn: Any) -> bool:
     return getattr(value_fn, TAKES_PARTS, False)
 
 
+def claims(wheres: list[tree.Where], params: PyTree) -> dict[str, list[int]]:
+    """Which of `wheres` choose each leaf, `{path: positions}`."""
+    found: dict[str, list[int]] = {path: [] for path in tree.leaf_paths(params)}
+    for position, where in enumerate(wheres):
+        for path, chosen in tree.leaf_paths(tree.resolve(where, params)).items():
+            if chosen:
+                found[path].append(position)
+    return found
+
+
+def on_chosen(inner: optax.GradientTransformation, where: tree.Where) -> optax.GradientTransformationExtraArgs:
+    """`optax.masked` by paths, where predicates see the parameters at every update, and not their gradients."""
+
+    def masked(like: PyTree) -> optax.GradientTransformationExtraArgs:
+        return optax.masked(inner, lambda _: tree.resolve(where, like))
+
+    def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra_args: Any) -> tuple[PyTree, Any]:
+        return masked(updates if params is None else params).update(updates, state, params, **extra_args)
+
+    return optax.GradientTransformationExtraArgs(lambda params: masked(params).init(params), update)
+
+
 def update_chosen(
     tx: optax.GradientTransformationExtraArgs,
     chosen: PyTree,
