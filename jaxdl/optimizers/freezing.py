@@ -158,7 +158,8 @@ def carry_over(opt_state: PyTree, tx: optax.GradientTransformation, params: PyTr
       params: the parameters.
 
     Returns:
-      A state of `tx`; what `opt_state` does not have is as `tx.init(params)` makes it.
+      A state of `tx`; what `opt_state` does not have is as `tx.init(params)` makes it. From one `freeze` to one
+      of fewer leaves, counts go on while the moments of thawed leaves start at zero: see `staged_unfreezing` for Adam.
 
     Raises:
       TypeError: `tx` is no optax transformation.
