@@ -98,7 +98,7 @@ def is_kernel(path: str, leaf: Any) -> bool:
 def _glob_regex(pattern: str) -> re.Pattern[str]:
     pieces = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     tokens = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
-    return re.compile("".join(pieces.get(token, re.escape(token)) for token in tokens))
+    return re.compile("".join(pieces.get(token, re.escape(token)) for token in tokens), re.DOTALL)
 
 
 def _chooser(where: Any) -> Callable[[str, Any], bool]:

@@ -77,6 +77,17 @@ def test_a_dot_in_a_pattern_is_a_dot():
     assert tree.leaf_paths(tree.resolve("a.b", {"a.b": 1, "axb": 2})) == {"a.b": True, "axb": False}
 
 
+def test_names_with_signs_of_patterns_and_of_expressions_in_them():
+    names = {"k*[x]?": {"": 1.0, "n\n": 2.0}, "k(x)": {"n": 3.0}}
+    for where, expected in (
+        ("k?[x]?/**", {"k*[x]?/", "k*[x]?/n\n"}),
+        ("**/n*", {"k*[x]?/n\n", "k(x)/n"}),
+        ("k(x)/*", {"k(x)/n"}),
+        ("*/", {"k*[x]?/"}),
+    ):
+        assert {path for path, keep in tree.leaf_paths(tree.resolve(where, names)).items() if keep} == expected
+
+
 def test_a_pattern_that_matches_nothing_lists_the_paths():
     with pytest.raises(
         ValueError, match=r"where='\*\*/weight' matches no leaf\. The paths are: block/Dense_0/bias, .*"

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxdl import checks, tree
+from jaxdl.optimizers.subtrees import on_chosen
 
 PyTree = Any
 
@@ -67,7 +68,7 @@ def clip_each_layer(max_norm: float | jax.Array, *, where: tree.Where = None) ->
         return jax.tree_util.tree_map_with_path(lambda path, _: new[tree.path_name(path)], updates)
 
     stateless = optax.stateless(lambda updates, params: clipped(updates))
-    return optax.masked(stateless, lambda params: tree.resolve(where, params))
+    return on_chosen(stateless, where)
 
 
 def clip_examples(grads: PyTree, max_norm: float | jax.Array) -> tuple[PyTree, jax.Array]:

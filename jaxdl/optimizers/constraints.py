@@ -18,6 +18,7 @@ import optax
 
 from jaxdl import checks, tree
 from jaxdl.optimizers.landing import land
+from jaxdl.optimizers.subtrees import on_chosen
 
 PyTree = Any
 Axis = int | tuple[int, ...] | None
@@ -105,7 +106,7 @@ def non_negative(*, where: tree.Where = tree.is_kernel) -> optax.GradientTransfo
     Raises:
       ValueError: at `init`, a `where` that matches nothing; at `update`, no `params`.
     """
-    return _on(optax.keep_params_nonnegative(), where)
+    return on_chosen(optax.keep_params_nonnegative(), where)
 
 
 def project(params: PyTree, *constraints: optax.GradientTransformation) -> PyTree:
@@ -113,7 +114,8 @@ def project(params: PyTree, *constraints: optax.GradientTransformation) -> PyTre
 
     Args:
       params: pytree of parameters, however far from obeying.
-      constraints: `max_norm(...)`, `non_negative(...)`, `unit_norm(...)`, in the order of the chain.
+      constraints: `max_norm(...)`, `non_negative(...)`, `unit_norm(...)`, in the order of the chain, for the leaves
+        that their `where` chooses. Not inside of `freeze`, whose leaves would come out as 0.
 
     Returns:
       Parameters of the same structure, shapes and dtypes.
@@ -138,11 +140,7 @@ def project(params: PyTree, *constraints: optax.GradientTransformation) -> PyTre
 
 
 def _ending(target: Any, where: tree.Where) -> optax.GradientTransformation:
-    return _on(optax.stateless(lambda updates, params: land(target, updates, params)), where)
-
-
-def _on(inner: optax.GradientTransformation, where: tree.Where) -> optax.GradientTransformation:
-    return optax.masked(inner, lambda params: tree.resolve(where, params))
+    return on_chosen(optax.stateless(lambda updates, params: land(target, updates, params)), where)
 
 
 def _check_axis(axis: Any) -> None:

@@ -11,6 +11,7 @@ import optax
 from jaxdl import tree
 from jaxdl.optimizers.hyperparameters import ScalarOrSchedule, check, check_rate, value_at
 from jaxdl.optimizers.precision import in_float32
+from jaxdl.optimizers.subtrees import on_chosen
 
 PyTree = Any
 STRENGTH = "It multiplies the weights; 0 switches the decay off."
@@ -76,4 +77,4 @@ def decoupled_decay(
 
 
 def _decayed(weight: ScalarOrSchedule, where: tree.Where) -> optax.GradientTransformationExtraArgs:
-    return in_float32(optax.add_decayed_weights(weight, mask=lambda params: tree.resolve(where, params)))
+    return on_chosen(in_float32(optax.add_decayed_weights(weight)), where)

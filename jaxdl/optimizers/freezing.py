@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxdl import checks, tree
-from jaxdl.optimizers.subtrees import part, update_chosen
+from jaxdl.optimizers.subtrees import claims, part, update_chosen
 
 PyTree = Any
 
@@ -72,7 +72,8 @@ def staged_unfreezing(
     Each of these groups has a state of `tx` to itself, made when its stage begins. With one state for all, Adam's count
     of updates would have run ahead of the moments of a newly thawed layer, which start at zero: its first step,
     m / sqrt(v) = (1 - beta1) / sqrt(1 - beta2) without the correction, would be three times too long. And a schedule
-    starts anew with each group. What couples leaves, such as clipping by a global norm, acts within a group.
+    starts anew with each group, and so does noise from the same key. What couples leaves, such as clipping by a global
+    norm, acts within a group.
     Frozen leaves are those of `freeze`: same bits, no memory. Leaves in no stage stay frozen for ever.
 
     Args:
@@ -135,18 +136,17 @@ def _stage(
 
 
 def _leaves_of_stages(stages: list[tree.Where], params: PyTree) -> list[PyTree]:
-    chosen = [tree.resolve(where, params) for where in stages]
-    overlap = {
-        path: [stage for stage, mask in enumerate(chosen) if tree.leaf_paths(mask)[path]]
-        for path in tree.leaf_paths(params)
-    }
-    twice = [f"{path} in {' and '.join(map(str, found))}" for path, found in overlap.items() if len(found) > 1]
+    claimed = claims(stages, params)
+    twice = [f"{path} in {' and '.join(map(str, found))}" for path, found in claimed.items() if len(found) > 1]
     if twice:
         raise ValueError(
             f"stages: expected every leaf in one stage at most; got {', '.join(twice)}. "
             "Name in each stage only what it adds."
         )
-    return chosen
+    return [
+        jax.tree_util.tree_map_with_path(lambda path, _, stage=stage: stage in claimed[tree.path_name(path)], params)
+        for stage in range(len(stages))
+    ]
 
 
 def carry_over(opt_state: PyTree, tx: optax.GradientTransformation, params: PyTree) -> PyTree:
@@ -158,7 +158,8 @@ def carry_over(opt_state: PyTree, tx: optax.GradientTransformation, params: PyTr
       params: the parameters.
 
     Returns:
-      A state of `tx`; what `opt_state` does not have is as `tx.init(params)` makes it.
+      A state of `tx`; what `opt_state` does not have is as `tx.init(params)` makes it. From one `freeze` to one
+      of fewer leaves, counts go on while the moments of thawed leaves start at zero: see `staged_unfreezing` for Adam.
 
     Raises:
       TypeError: `tx` is no optax transformation.

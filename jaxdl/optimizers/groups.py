@@ -6,7 +6,7 @@ import jax
 import optax
 
 from jaxdl import checks, tree
-from jaxdl.optimizers.subtrees import with_whole_value_fn
+from jaxdl.optimizers.subtrees import claims, with_whole_value_fn
 
 PyTree = Any
 
@@ -68,27 +68,23 @@ def groups(
 def _labels(params: PyTree, wheres: list[tree.Where], has_rest: bool) -> PyTree:
     if not jax.tree.leaves(params):
         return params
-    claims: dict[str, list[int]] = {path: [] for path in tree.leaf_paths(params)}
-    for group, where in enumerate(wheres):
-        for path, chosen in tree.leaf_paths(tree.resolve(where, params)).items():
-            if chosen:
-                claims[path].append(group)
+    claimed = claims(wheres, params)
     twice = [
         f"{path} in {' and '.join(f'group {group} ({_shown(wheres[group])})' for group in found)}"
-        for path, found in claims.items()
+        for path, found in claimed.items()
         if len(found) > 1
     ]
     if twice:
         raise ValueError(
             f"pairs: expected every leaf in one group; got {', '.join(twice)}. Make the patterns exclude one another."
         )
-    left = [path for path, found in claims.items() if not found]
+    left = [path for path, found in claimed.items() if not found]
     if left and not has_rest:
         raise ValueError(
             f"pairs: expected every leaf in a group, since rest is None; got none for {', '.join(left)}. "
             "Add a pair for them, or pass rest=optax.set_to_zero() to keep them as they are."
         )
-    labels = {path: f"group_{found[0]}" if found else "rest" for path, found in claims.items()}
+    labels = {path: f"group_{found[0]}" if found else "rest" for path, found in claimed.items()}
     return jax.tree_util.tree_map_with_path(lambda path, _: labels[tree.path_name(path)], params)
 
 

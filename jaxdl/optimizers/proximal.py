@@ -9,6 +9,7 @@ import optax
 from jaxdl import tree
 from jaxdl.optimizers.hyperparameters import ScalarOrSchedule, check, value_at
 from jaxdl.optimizers.landing import land
+from jaxdl.optimizers.subtrees import on_chosen
 
 PyTree = Any
 
@@ -57,4 +58,4 @@ def proximal_l1(
         count: Any = optax.safe_increment(state.count)
         return land(thresholded, updates, params), optax.ScaleByScheduleState(count)
 
-    return optax.masked(optax.GradientTransformation(init, update), lambda params: tree.resolve(where, params))
+    return on_chosen(optax.GradientTransformation(init, update), where)

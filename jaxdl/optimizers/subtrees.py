@@ -20,8 +20,12 @@ def part(whole: PyTree, chosen: PyTree, like: PyTree) -> PyTree:
 
 def completed(piece: PyTree, whole: PyTree) -> PyTree:
     """`piece` with every leaf that is left out (`Absent`, or masked out by optax) taken from `whole`."""
-    left_out = lambda node: isinstance(node, (tree.Absent, optax.MaskedNode))  # noqa: E731
     return jax.tree.map(lambda node, rest: rest if left_out(node) else node, piece, whole, is_leaf=left_out)
+
+
+def left_out(node: Any) -> bool:
+    """Whether a node of a part stands for what the part leaves out."""
+    return isinstance(node, (tree.Absent, optax.MaskedNode))
 
 
 def with_whole_value_fn(extra_args: dict[str, Any], params: PyTree | None) -> dict[str, Any]:
@@ -44,6 +48,28 @@ def with_whole_value_fn(extra_args: dict[str, Any], params: PyTree | None) -> di
 def takes_parts(value_fn: Any) -> bool:
     """Whether a `value_fn` knows the leaves that are left out of its argument, see `with_whole_value_fn`."""
     return getattr(value_fn, TAKES_PARTS, False)
+
+
+def claims(wheres: list[tree.Where], params: PyTree) -> dict[str, list[int]]:
+    """Which of `wheres` choose each leaf, `{path: positions}`."""
+    found: dict[str, list[int]] = {path: [] for path in tree.leaf_paths(params)}
+    for position, where in enumerate(wheres):
+        for path, chosen in tree.leaf_paths(tree.resolve(where, params)).items():
+            if chosen:
+                found[path].append(position)
+    return found
+
+
+def on_chosen(inner: optax.GradientTransformation, where: tree.Where) -> optax.GradientTransformationExtraArgs:
+    """`optax.masked` by paths, where predicates see the parameters at every update, and not their gradients."""
+
+    def masked(like: PyTree) -> optax.GradientTransformationExtraArgs:
+        return optax.masked(inner, lambda _: tree.resolve(where, like))
+
+    def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra_args: Any) -> tuple[PyTree, Any]:
+        return masked(updates if params is None else params).update(updates, state, params, **extra_args)
+
+    return optax.GradientTransformationExtraArgs(lambda params: masked(params).init(params), update)
 
 
 def update_chosen(

@@ -10,6 +10,7 @@ import optax
 from jaxdl import tree
 from jaxdl.optimizers.hyperparameters import ScalarOrSchedule, check, check_rate, value_at
 from jaxdl.optimizers.precision import in_float32
+from jaxdl.optimizers.subtrees import left_out
 
 PyTree = Any
 FRICTION: dict[str, Any] = dict(
@@ -130,16 +131,12 @@ def nesterov_eval_params(opt_state: PyTree, params: PyTree) -> PyTree:
         )
     for state in states:
         params = jax.tree.map(
-            lambda v, p, gamma=state.momentum: p if _is_masked(v) else (p + gamma * v).astype(p.dtype),
+            lambda v, p, gamma=state.momentum: p if left_out(v) else (p + gamma * v).astype(jnp.result_type(p)),
             state.velocity,
             params,
-            is_leaf=_is_masked,
+            is_leaf=left_out,
         )
     return params
-
-
-def _is_masked(node: Any) -> bool:
-    return isinstance(node, optax.MaskedNode)
 
 
 def _scheduled(momentum: Callable[[Any], Any]) -> optax.GradientTransformation:

@@ -143,19 +143,23 @@ def test_bfloat16_and_nan():
     np.testing.assert_allclose(np.asarray(new).astype(np.float64), [[0.95, 0.0, np.nan]], rtol=2**-8)
 
 
-def test_at_rate_zero_where_a_warm_up_begins_nothing_is_cut():
-    params = {"kernel": jnp.array([[1.0, 1e-30, -0.0]])}
-    injected = optax.inject_hyperparams(proximal_l1, static_args="where")(strength=0.5, learning_rate=0.0)
-    for tx in (proximal_l1(0.5, learning_rate=0.0), injected):
-        updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
-        np.testing.assert_array_equal(updates["kernel"], np.zeros((1, 3)))
+def test_a_warm_up_begins_with_no_threshold_whether_it_is_a_schedule_or_a_number():
+    params = {"kernel": jnp.array([[1.0, -1e-3]])}
+    updates = {"kernel": jnp.array([[0.1, 1e-3]])}
+    for rate in (0.0, optax.linear_schedule(0.0, 0.1, 10)):
+        tx = proximal_l1(0.5, learning_rate=rate)
+        new, state = tx.update(updates, tx.init(params), params)
+        np.testing.assert_array_equal(new["kernel"], updates["kernel"])
+        second, _ = tx.update(updates, state, params)
+        moved = np.float32(0.0 if rate == 0.0 else 0.5 * 0.01)
+        np.testing.assert_allclose(second["kernel"][0, 0], 0.1 - moved, rtol=1e-5)
 
 
 def test_arguments_that_make_no_threshold():
     with pytest.raises(ValueError, match=r"strength: expected one finite number >= 0; got -1\.0"):
         proximal_l1(-1.0, learning_rate=0.1)
-    with pytest.raises(ValueError, match=r"learning_rate: expected one finite number >= 0; got -0\.1\. Pass that of"):
-        proximal_l1(0.1, learning_rate=-0.1)
+    with pytest.raises(ValueError, match=r"learning_rate: expected one finite number >= 0; got -1\.0\. Pass that of"):
+        proximal_l1(0.1, learning_rate=-1.0)
     params = {"kernel": jnp.ones((2, 2))}
     tx = proximal_l1(0.1, learning_rate=0.1)
     with pytest.raises(ValueError, match=r"params: expected the parameters.*got None"):

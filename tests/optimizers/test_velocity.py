@@ -6,7 +6,18 @@ import numpy as np
 import optax
 import pytest
 
-from jaxdl.optimizers import coupled_l2, gradient_descent, max_norm, momentum, nesterov, nesterov_eval_params, schedules
+from jaxdl.optimizers import (
+    coupled_l2,
+    freeze,
+    gradient_descent,
+    groups,
+    max_norm,
+    momentum,
+    nesterov,
+    nesterov_eval_params,
+    schedules,
+    staged_unfreezing,
+)
 from tests.optimizers.descent import PROBLEMS, STEPS, WITHIN, assert_same_path, descend, gradient_of, start_of
 from tests.reference import update_rules
 
@@ -166,6 +177,23 @@ def test_theta_where_only_some_leaves_have_nesterov():
     np.testing.assert_array_equal(theta["scale"], params["scale"])
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda tx: freeze(tx, where="scale"),
+        lambda tx: staged_unfreezing(tx, stages=["dense/kernel", "dense/bias"])[1],
+        lambda tx: groups(("dense/*", freeze(tx, where="dense/bias")), ("scale", gradient_descent(0.1))),
+        lambda tx: freeze(groups(("dense/kernel", tx), rest=optax.set_to_zero()), where="scale"),
+    ],
+    ids=["frozen", "staged", "frozen in a group", "groups, frozen"],
+)
+def test_theta_where_other_leaves_are_frozen(wrap):
+    params, state = after_two_updates(wrap(nesterov(0.1)))
+    theta = nesterov_eval_params(state, params)
+    np.testing.assert_allclose(theta["dense"]["kernel"], theta_after_two_updates(), rtol=1e-6)
+    np.testing.assert_array_equal(theta["scale"], params["scale"])
+
+
 def test_theta_under_a_mask_that_ends_above_the_leaves():
     tx = optax.masked(nesterov(0.1), {"dense": False, "scale": True})
     params = {"dense": {"kernel": jnp.ones((2, 3))}, "scale": jnp.ones(4)}
@@ -174,6 +202,11 @@ def test_theta_under_a_mask_that_ends_above_the_leaves():
     theta = nesterov_eval_params(state, params)
     np.testing.assert_allclose(theta["scale"], 0.9, rtol=1e-6)
     np.testing.assert_array_equal(theta["dense"]["kernel"], params["dense"]["kernel"])
+
+
+def test_theta_of_numbers_that_are_no_arrays():
+    tx = nesterov(0.1)
+    assert float(nesterov_eval_params(tx.init({"w": 2.0}), {"w": 2.0})["w"]) == 2.0
 
 
 def test_theta_of_bfloat16_and_under_jit_and_vmap():
