@@ -16,9 +16,11 @@ def check(*, remedy: str, **argument_and_domain: Any) -> None:
         checks.number(remedy=remedy, **argument_and_domain)
 
 
-def check_rate(learning_rate: Any) -> None:
+def check_rate(
+    learning_rate: Any, *, remedy: str = "It multiplies the step; 0.01 to 1 suits descent, 1e-3 Adam."
+) -> None:
     """Of 0 up: a warm-up starts there."""
-    check(learning_rate=learning_rate, minimum=0, remedy="It multiplies the step; 0.01 to 1 suits descent, 1e-3 Adam.")
+    check(learning_rate=learning_rate, minimum=0, remedy=remedy)
 
 
 def value_at(hyperparameter: ScalarOrSchedule, count: Any) -> Any:

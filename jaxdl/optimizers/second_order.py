@@ -115,7 +115,7 @@ def newton(
       Boyd and Vandenberghe, "Convex Optimization", 2004, section 9.5; Nocedal and Wright, "Numerical Optimization",
       2nd edition, section 7.1 (conjugate gradients).
     """
-    check_rate(learning_rate)
+    check_rate(learning_rate, remedy="1.0 is the full Newton step.")
     checks.number(damping=damping, minimum=0, remedy="It is added to the eigenvalues of the Hessian.")
     checks.number(cg_tolerance=cg_tolerance, minimum=0, remedy="1e-6 is the default.")
     if solver not in ("auto", "dense", "cg"):
@@ -164,7 +164,7 @@ def saddle_free_newton(
       Dauphin et al., "Identifying and attacking the saddle point problem in high-dimensional non-convex optimization",
       2014, section 5 and algorithm 1.
     """
-    check_rate(learning_rate)
+    check_rate(learning_rate, remedy="1.0 is the full Newton step.")
     checks.number(damping=damping, minimum=0, remedy="It is added to the sizes of the Hessian's eigenvalues.")
     if num_lanczos is not None:
         checks.whole_number(num_lanczos=num_lanczos, minimum=1, remedy="Leave it out for the eigendecomposition.")
