@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxdl.losses import batch_mean
 from jaxdl.optimizers import clip_examples
-from jaxdl.training.objective import RESERVED, Aux, Objective
+from jaxdl.training.objective import AVERAGED, RESERVED, Aux, Objective, taken_names
 from jaxdl.tree import num_examples
 
 PyTree = Any
@@ -130,9 +130,10 @@ def _checked(result: Any) -> tuple[jax.Array, Aux]:
             f"objective: expected (losses, Aux(model_state, metrics)) from it; got {type(result).__name__}. "
             "Return for example losses, jaxdl.training.Aux(model_state, {})."
         )
-    taken = sorted(set(RESERVED) & set(result[1].metrics))
+    taken = taken_names(result[1].metrics)
     if taken:
         raise ValueError(
-            f"objective: expected metrics by other names than {', '.join(RESERVED)}; got {taken}. Rename them."
+            f"objective: expected metrics by other names than {', '.join(RESERVED)}, and these or its own behind "
+            f"{AVERAGED!r}; got {taken}. Rename them."
         )
     return result
