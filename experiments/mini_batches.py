@@ -18,6 +18,7 @@ from experiments.claims import Run
 NUM_EXAMPLES, BATCH, DRAWS = 500, 10, 2000
 FEW, PAIR = 6, 2
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200)
+DIRECTION_SEED = 1_000_000  # none of those judged
 
 
 class Sampled(NamedTuple):
@@ -42,6 +43,8 @@ def judge_unbiasedness(run: Run) -> None:
     )
     arms = [(cost, replace) for cost in ("mean", "sum") for replace in (False, True)]
     names = [f"{cost} cost {'with' if replace else 'without'} replacement" for cost, replace in arms]
+    singles = gradients(np.arange(NUM_EXAMPLES)[:, None], "mean")
+    direction = direction_across(singles, whole)
     rows, slips = [], []
     for seed in range(run.seeds):
         draws, found = np.random.RandomState(seed), []
@@ -49,15 +52,15 @@ def judge_unbiasedness(run: Run) -> None:
             # C = 1/n sum C_i goes with the factor 1/m, C = sum C_i with n/m.
             target = whole if cost == "mean" else NUM_EXAMPLES * whole
             factor = 1.0 if cost == "mean" else NUM_EXAMPLES / BATCH
-            found.append(compare(factor * gradients(sample(draws, replace=replace), cost), target, draws))
+            found.append(compare(factor * gradients(sample(draws, replace=replace), cost), target, direction))
             run.record(quantity="mean_batch_gradient", convention=name, seed=seed, **found[-1]._asdict())
         rows.append([value for each in found for value in each])
         slip = NUM_EXAMPLES / BATCH * gradients(sample(draws, replace=False), "sum")
-        slips.append([compare(slip, whole, draws).along])
+        slips.append([compare(slip, whole, direction).along])
     quantities = [f"{name}, {part}" for name in names for part in ("along the gradient", "across it")]
     run.find(
         f"the mean over {DRAWS} random batches of {BATCH} of {NUM_EXAMPLES} examples is the gradient: 1 along it and "
-        "0 in a random direction across it, in both conventions (factor 1/m for the mean cost, n/m for the sum)",
+        "0 in one random direction across it, in both conventions (factor 1/m for the mean cost, n/m for the sum)",
         "all expectations in the intervals of the means over seeds, jointly 95 %",
         rules.matches(np.array(rows), np.array([1.0, 0.0] * len(names)), quantities, tolerance=0.0),
         published="equality (McKay 2017)",
@@ -70,7 +73,6 @@ def judge_unbiasedness(run: Run) -> None:
         control=True,
         remark=f"it steps n = {NUM_EXAMPLES} times too far",
     )
-    singles = gradients(np.arange(NUM_EXAMPLES)[:, None], "mean")
     run.figure("mini_batches", noise_figure(singles), "Noise of a mini-batch gradient against its size.")
 
 
@@ -103,12 +105,20 @@ def sample(draws: np.random.RandomState, *, replace: bool, size: int = BATCH, co
     return np.argsort(draws.rand(count, NUM_EXAMPLES), 1)[:, :size]
 
 
-def compare(batch_gradients: np.ndarray, whole: np.ndarray, draws: np.random.RandomState) -> Sampled:
+def direction_across(singles: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """A random unit vector across the whole gradient, among the parameters that the gradients of examples move.
+
+    It is drawn once for all seeds: along one of its own in every seed, any bias would be 0 on average.
+    """
+    direction = np.random.RandomState(DIRECTION_SEED).randn(len(whole)) * singles.std(0)
+    direction -= direction @ whole / (whole @ whole) * whole
+    return direction / np.linalg.norm(direction)
+
+
+def compare(batch_gradients: np.ndarray, whole: np.ndarray, direction: np.ndarray) -> Sampled:
     """The mean of batch gradients `(batches, parameters)` along and across the whole one, in units of its length."""
     mean, length = batch_gradients.mean(0), np.linalg.norm(whole)
-    direction = draws.randn(len(whole)) * np.sqrt(batch_gradients.var(0))
-    direction -= direction @ whole / length**2 * whole
-    return Sampled(float(mean @ whole / length**2), float(mean @ direction / np.linalg.norm(direction) / length))
+    return Sampled(float(mean @ whole / length**2), float(mean @ direction / length))
 
 
 def noise_figure(singles: np.ndarray) -> Figure:

@@ -17,6 +17,7 @@ from jaxdl.training.averaging import averaged
 from jaxdl.training.engines import ENGINES, Engine
 from jaxdl.training.evaluation import evaluated, without_optimizer
 from jaxdl.training.history import History, LoopMetrics, Recorder
+from jaxdl.training.objective import AVERAGED
 from jaxdl.training.replay import not_finite
 from jaxdl.training.schedule import Schedule, make_schedule
 from jaxdl.training.state import TrainState
@@ -222,7 +223,7 @@ def timed_evaluation(
     if step.average is None:
         return values
     of_average = evaluated(step.objective, averaged(state), validation, **options)
-    return values | {f"averaged_{name}": value for name, value in of_average.items()}
+    return values | {AVERAGED + name: value for name, value in of_average.items()}
 
 
 def finished(recorder: Recorder, schedule: Schedule, engine: str, watch: programs.Stopwatch, states: PyTree) -> History:

@@ -1,5 +1,6 @@
 """The gradient of the mean loss of a batch: at once, from micro-batches, or from clipped examples."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxdl.losses import batch_mean
 from jaxdl.optimizers import clip_examples
-from jaxdl.training.objective import RESERVED, Aux, Objective
+from jaxdl.training.objective import AVERAGED, RESERVED, Aux, Objective, taken_names
 from jaxdl.tree import num_examples
 
 PyTree = Any
@@ -46,13 +47,14 @@ class GradientRule(NamedTuple):
         return batch_mean(losses), (aux.model_state, means)
 
     def value(self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array) -> jax.Array:
-        """The mean loss of a batch as `gradient` sees it, a function of `params` that line searches can call."""
+        """The mean loss of a batch, by the keys of `gradient`: a function of `params` that line searches can call."""
+        one = self.mean_loss if self.max_example_norm is None else self._mean_loss_of_examples
         if self.microbatches == 1:
-            return self.mean_loss(params, batch, model_state=model_state, key=key)[0]
+            return one(params, batch, model_state=model_state, key=key)[0]
 
         def body(model_state: PyTree, part: PyTree) -> tuple[PyTree, jax.Array]:
             part_key, examples = part
-            loss, (model_state, _) = self.mean_loss(params, examples, model_state=model_state, key=part_key)
+            loss, (model_state, _) = one(params, examples, model_state=model_state, key=part_key)
             return model_state, loss
 
         return jnp.mean(jax.lax.scan(body, model_state, self._parts(batch, key))[1])
@@ -85,13 +87,7 @@ class GradientRule(NamedTuple):
         self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array
     ) -> BatchGradient:
         assert self.max_example_norm is not None
-        keys = jax.random.split(key, num_examples(batch, argument="batch"))
-
-        def of_example(key: jax.Array, example: PyTree) -> BatchGradient:
-            alone = jax.tree.map(lambda leaf: leaf[None], example)
-            return self._at_once(params, alone, model_state=model_state, key=key)
-
-        examples = jax.vmap(of_example)(keys, batch)
+        examples = _one_by_one(partial(self._at_once, params, model_state=model_state), batch, key)
         if jax.tree.leaves(examples.model_state):
             raise ValueError(
                 "max_example_norm: expected a model without running statistics, since in one that has them the "
@@ -101,6 +97,12 @@ class GradientRule(NamedTuple):
         grads, clipped = clip_examples(examples.grads, self.max_example_norm)
         metrics = {**jax.tree.map(partial(jnp.mean, axis=0), examples.metrics), "clipped": clipped}
         return BatchGradient(batch_mean(examples.loss), metrics, model_state, grads)
+
+    def _mean_loss_of_examples(
+        self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array
+    ) -> tuple[jax.Array, tuple[PyTree, Metrics]]:
+        losses, (_, metrics) = _one_by_one(partial(self.mean_loss, params, model_state=model_state), batch, key)
+        return batch_mean(losses), (model_state, metrics)
 
     def _parts(self, batch: PyTree, key: jax.Array) -> tuple[jax.Array, PyTree]:
         size = num_examples(batch, argument="batch")
@@ -115,15 +117,23 @@ class GradientRule(NamedTuple):
         return jax.random.split(key, self.microbatches), parts
 
 
+def _one_by_one(of_batch: Callable[..., Any], batch: PyTree, key: jax.Array) -> Any:
+    """`of_batch(batch, key=...)` of every example as a batch of its own, with a key of its own."""
+    keys = jax.random.split(key, num_examples(batch, argument="batch"))
+    alone = lambda key, example: of_batch(jax.tree.map(lambda leaf: leaf[None], example), key=key)  # noqa: E731
+    return jax.vmap(alone)(keys, batch)
+
+
 def _checked(result: Any) -> tuple[jax.Array, Aux]:
     if not (isinstance(result, tuple) and len(result) == 2 and hasattr(result[1], "metrics")):
         raise TypeError(
             f"objective: expected (losses, Aux(model_state, metrics)) from it; got {type(result).__name__}. "
             "Return for example losses, jaxdl.training.Aux(model_state, {})."
         )
-    taken = sorted(set(RESERVED) & set(result[1].metrics))
+    taken = taken_names(result[1].metrics)
     if taken:
         raise ValueError(
-            f"objective: expected metrics by other names than {', '.join(RESERVED)}; got {taken}. Rename them."
+            f"objective: expected metrics by other names than {', '.join(RESERVED)}, and these or its own behind "
+            f"{AVERAGED!r}; got {taken}. Rename them."
         )
     return result

@@ -123,7 +123,7 @@ def learning_rate_range(
     Args:
       objective: as for `make_train_step`.
       recipe: `recipe(learning_rate) -> tx`, such as `optimizers.adam` or `lambda rate: optax.chain(clip, sgd(rate))`;
-        it is given a schedule.
+        it is given a schedule, of which every step has to be one update (so no `optax.MultiSteps`).
       state: where to start: its params, model state and key; its optimizer state is not used. It stays valid.
       data: as for `fit`.
       batch_size: that of the training to come; a larger batch bears a larger rate.

@@ -3,7 +3,7 @@
 `objective(params, batch, *, model_state, key, train) -> (losses (batch,), Aux(model_state, metrics))`
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +17,7 @@ Augment = Callable[[jax.Array, Any], Any]
 
 # What a step reports itself; metrics of an objective have other names.
 RESERVED = ("loss", "penalty", "measure", "clipped")
+AVERAGED = "averaged_"  # what precedes the names of the validation metrics of an average
 
 
 class Aux(NamedTuple):
@@ -92,7 +93,7 @@ def supervised(
       loss: `loss(outputs, targets) -> (batch,)`, such as those of `jaxdl.losses`.
       metrics: `{name: metric(outputs, targets) -> (batch,)}`, reported as means; for instance
         `{"accuracy": jaxdl.losses.correct}`. The names `loss`, `penalty`, `measure` and `clipped` are
-        taken.
+        taken, and so are these and the other metrics' behind `averaged_`.
       augment: `augment(key, x) -> x`, applied to the inputs in training mode only, inside the compiled step, such as
         `jaxdl.data.make_augmentation(...)`; its key is neither the step's nor the model's.
 
@@ -116,11 +117,11 @@ def supervised(
                 f"{name}: expected a function (outputs, targets) -> (batch,); got {type(fn).__name__}. "
                 "Pass the function itself, such as jaxdl.losses.softmax_cross_entropy."
             )
-    taken = sorted(set(RESERVED) & set(metrics))
+    taken = taken_names(metrics)
     if taken:
         raise ValueError(
-            f"metrics: expected names other than {', '.join(RESERVED)}, which the step reports; got {taken}. "
-            "Rename them."
+            f"metrics: expected names other than {', '.join(RESERVED)}, which the step reports, and these or your own "
+            f"behind {AVERAGED!r}; got {taken}. Rename them."
         )
     if augment is not None and not callable(augment):
         raise TypeError(
@@ -128,6 +129,13 @@ def supervised(
             "Pass for example jaxdl.data.make_augmentation(shift_pixels=1)."
         )
     return Supervised(as_model(model), loss, metrics, augment)
+
+
+def taken_names(metrics: Iterable[str]) -> list[str]:
+    """The names among those of an objective's metrics under which `fit` reports something else."""
+    metrics = set(metrics)
+    reported = {*RESERVED, *metrics}
+    return sorted(metrics & {*RESERVED, *(AVERAGED + name for name in reported)})
 
 
 def _per_example(argument: str, values: jax.Array, x: jax.Array) -> jax.Array:

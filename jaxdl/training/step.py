@@ -25,7 +25,8 @@ class Moment(NamedTuple):
       objective: the objective of the step.
       params, model_state: before the update.
       batch: the batch of this step.
-      key: the key this step's objective was given.
+      key: the key this step's objective was given; with `microbatches` or `max_example_norm`, the one from which the
+        keys of the parts or examples were split.
       grads: gradient of the mean loss, the regularizer not included; with `max_example_norm`, the mean of the clipped
         gradients of the examples.
       updates: what is added to `params`.
@@ -109,7 +110,13 @@ class TrainStep:
 
     def _averaged(self, state: TrainState, params: PyTree, model_state: PyTree) -> Average | None:
         if self.average is None:
-            return state.average
+            if state.average is not None:
+                raise ValueError(
+                    "state: expected one without an average, since this step keeps none and `averaged` would go on "
+                    "to return the old one; got one with it. Make the step by make_train_step(..., "
+                    "average=ema(0.999)), or drop the average by dataclasses.replace(state, average=None)."
+                )
+            return None
         if state.average is None:
             raise ValueError(
                 "state: expected one with room for the average that this step keeps; got one without. "
@@ -164,7 +171,8 @@ def make_train_step(
     Raises:
       TypeError: an argument that is no function or no optax transformation.
       ValueError: `measure_every` or `microbatches` below 1, `max_example_norm` not positive; when called, a batch that
-        `microbatches` does not divide, no room for the average, running statistics beside `max_example_norm`.
+        `microbatches` does not divide, no room for the average or one that the step does not keep, running statistics
+        beside `max_example_norm`.
     """
     checks.objective(objective)
     checks.optimizer(tx)

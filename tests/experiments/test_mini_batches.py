@@ -10,7 +10,7 @@ from jaxdl.data import Examples, Splits
 DRAWS = np.random.RandomState(0)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def run():
     examples = Examples(DRAWS.rand(500, 3, 3, 1).astype(np.float32), DRAWS.randint(0, 10, 500).astype(np.int32))
     return Run("digits", Splits(examples, examples, examples), 5, {})
@@ -40,15 +40,35 @@ def test_samples_with_and_without_replacement():
 
 
 def test_along_and_across_are_those_of_the_mean():
-    draws = np.random.RandomState(2)
     whole = np.array([3.0, 4.0, 0.0])
     batches = 2 * whole + np.array([[1.0, 0, 0], [-1.0, 0, 0]])
-    found = mini_batches.compare(batches, whole, draws)
+    # The examples differ in the plane of the first two entries, whose direction across (3, 4) is (4, -3) / 5.
+    direction = mini_batches.direction_across(np.array([[1.0, 1, 0], [-1, -1, 0]]), whole)
+    np.testing.assert_allclose(np.abs(direction), [0.8, 0.6, 0], atol=1e-12)
+    found = mini_batches.compare(batches, whole, direction)
     assert found.along == pytest.approx(2.0)
     assert found.across == pytest.approx(0.0, abs=1e-12)
-    # The noise lies in the plane of the first two entries, whose direction across (3, 4) is (4, -3) / 5.
-    noisy = np.tile(whole, (2, 1)) + np.array([[0.8, -0.6, 0], [0.8, -0.6, 0]]) + np.array([[1.0, 1, 0], [-1, -1, 0]])
-    assert abs(mini_batches.compare(noisy, whole, draws).across) == pytest.approx(1 / 5)
+    biased = np.tile(whole, (2, 1)) + np.array([[0.8, -0.6, 7], [0.8, -0.6, 7]])
+    assert abs(mini_batches.compare(biased, whole, direction).across) == pytest.approx(1 / 5)
+
+
+def test_a_bias_across_the_gradient_is_noticed(run, monkeypatch):
+    """Whatever lies along the gradient is as it should be."""
+    monkeypatch.setattr(mini_batches, "DRAWS", 300)
+    gradients_of_batches = mini_batches.gradients_of_batches
+
+    def biased(run):
+        fair = gradients_of_batches(run)
+        whole = fair(np.arange(500)[None], "mean")[0]
+        bias = np.random.RandomState(4).randn(len(whole)) * np.linalg.norm(whole)
+        bias -= bias @ whole / (whole @ whole) * whole
+        size = {"mean": 1, "sum": mini_batches.BATCH}
+        return lambda rows, cost: fair(rows, cost) + (bias * size[cost] if len(rows) == 300 else 0)
+
+    monkeypatch.setattr(mini_batches, "gradients_of_batches", biased)
+    mini_batches.judge_unbiasedness(run)
+    assert [finding.verdict for finding in run.findings[-3:]] == ["PASS", "FAIL", "PASS"]
+    assert "across it" in run.findings[-2].result.detail
 
 
 def test_the_claims_hold_and_a_biased_sampler_is_noticed(run, monkeypatch):

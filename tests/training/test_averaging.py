@@ -1,5 +1,7 @@
 """Averages of the iterates against the iterates themselves, averaged in NumPy."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -126,6 +128,14 @@ def test_a_state_without_room():
         training.averaged(state)
     with pytest.raises(TypeError, match="state: expected a TrainState; got dict"):
         training.averaged({})
+
+
+def test_an_average_that_the_step_does_not_keep_is_refused_and_not_left_behind():
+    step = training.make_train_step(lambda p, b, **_: (p["w"] * b, training.Aux({}, {})), optax.sgd(0.1))
+    state = training.make_state({"w": jnp.ones(())}, optax.sgd(0.1), key=jax.random.key(0), average=True)
+    with pytest.raises(ValueError, match=r"state: expected one without an average.*keeps none.*average=None"):
+        step(state, jnp.ones(3))
+    assert step(replace(state, average=None), jnp.ones(3))[0].average is None
 
 
 def test_arguments():

@@ -118,6 +118,22 @@ def test_every_example_has_a_key_of_its_own():
     assert abs(mean) < 0.08
 
 
+@pytest.mark.parametrize("microbatches", [1, 4])
+@pytest.mark.parametrize("max_example_norm", [None, 0.1])
+def test_line_searches_see_the_loss_of_the_very_same_draws(microbatches, max_example_norm):
+    def objective(params, batch, *, model_state, key, train):
+        return jnp.square(params["w"] + jax.random.normal(key, batch.shape)), training.Aux({}, {})
+
+    def update(updates, state, params, *, value, value_fn, **_):
+        return updates, jnp.stack([value, value_fn(params)])
+
+    tx = optax.GradientTransformationExtraArgs(lambda params: jnp.zeros(2), update)
+    step = training.make_train_step(objective, tx, microbatches=microbatches, max_example_norm=max_example_norm)
+    state = training.make_state({"w": jnp.zeros(())}, tx, key=jax.random.key(0))
+    state, metrics = step(state, jnp.zeros(12))
+    np.testing.assert_allclose(state.opt_state, float(metrics["loss"]), rtol=1e-6)
+
+
 def test_running_statistics_refuse_clipped_examples():
     class Normalized(nn.Module):
         @nn.compact

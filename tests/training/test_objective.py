@@ -59,6 +59,14 @@ def test_a_metric_called_loss():
         training.supervised(MODEL, jaxdl.losses.hinge, metrics={"loss": jaxdl.losses.correct})
 
 
+@pytest.mark.parametrize("taken", ["averaged_loss", "averaged_hit"])
+def test_a_metric_called_like_that_of_an_average(taken):
+    metrics = {"hit": jaxdl.losses.correct, "averaged_age": jaxdl.losses.correct}
+    training.supervised(MODEL, jaxdl.losses.hinge, metrics=metrics)
+    with pytest.raises(ValueError, match=rf"metrics: expected names .* behind 'averaged_'; got \['{taken}'\]"):
+        training.supervised(MODEL, jaxdl.losses.hinge, metrics={**metrics, taken: jaxdl.losses.correct})
+
+
 @pytest.mark.parametrize("metrics", [["accuracy"], jaxdl.losses.correct])
 def test_metrics_that_are_no_mapping(metrics):
     with pytest.raises(TypeError, match=r"metrics: expected a mapping of names to functions; got (list|function)"):

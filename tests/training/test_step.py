@@ -166,11 +166,12 @@ def test_an_objective_that_returns_only_losses():
         step(state, jnp.ones(3))
 
 
-def test_metrics_by_names_that_are_taken():
-    objective = lambda params, batch, **_: (batch * params["w"], training.Aux({}, {"measure": batch}))  # noqa: E731
+@pytest.mark.parametrize("name", ["measure", "averaged_loss"])
+def test_metrics_by_names_that_are_taken(name):
+    objective = lambda params, batch, **_: (batch * params["w"], training.Aux({}, {name: batch}))  # noqa: E731
     step = training.make_train_step(objective, optax.sgd(0.1))
     state = training.make_state({"w": jnp.ones(())}, optax.sgd(0.1), key=jax.random.key(0))
-    with pytest.raises(ValueError, match=r"objective: expected metrics by other names .*got \['measure'\]"):
+    with pytest.raises(ValueError, match=rf"objective: expected metrics by other names .*got \['{name}'\]"):
         step(state, jnp.ones(3))
 
 
