@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 PyTree = Any
 DIVERGED = 4.0  # times the lowest loss so far
+# Standard errors of the first average. Noise alone falls as far in 0.4 % of runs as usually smoothed, 3 % unsmoothed.
+CLEAR = 5.0
+MEDIAN_OF_NORMAL = 0.6745  # the median of |z|, z standard normal
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,13 @@ class LearningRateRange:
       losses: `(steps,)` float32, mean loss of the batch before each step; may be NaN at the end.
       smoothed: `(steps,)` float64, averages of the losses with weights that fall on both sides alike, so that none
         lags behind its rate; what is judged. NaN from where the loss is lost.
+      smoothing: d of these weights, d^k.
     """
 
     rates: np.ndarray
     losses: np.ndarray
     smoothed: np.ndarray
+    smoothing: float
 
     @property
     def end(self) -> int:
@@ -55,9 +60,13 @@ class LearningRateRange:
 
     @property
     def steepest(self) -> float:
-        """The rate at which the smoothed loss falls fastest per factor of the rate; NaN where it never falls."""
-        slope = np.diff(self.smoothed[: self.end])
-        return float(self.rates[int(np.argmin(slope)) + 1]) if len(slope) and slope.min() < 0 else math.nan
+        """The rate of the step, on the way to the lowest smoothed loss, that lowers it most; NaN where none does.
+
+        Past the lowest the loss falls steeply as well, each time it comes back from having been thrown up.
+        """
+        lowest = int(np.argmin(self.smoothed[: self.end])) if self.end else 0
+        slope = np.diff(self.smoothed[: lowest + 1])  # losses are taken before a step: entry i is what step i did
+        return float(self.rates[int(np.argmin(slope))]) if len(slope) and slope.min() < 0 else math.nan
 
     def verdict(self) -> str:
         """One sentence with its numbers."""
@@ -67,8 +76,11 @@ class LearningRateRange:
             return f"the loss is lost from the start, at rate {first:.2g}: try a smaller min_rate"
         # Of n steps of noise one is always the lowest; a fall is one that the noise of neighbours does not make.
         fallen = self.smoothed[0] - self.smoothed[: self.end].min()
-        noise = np.std(np.diff(self.losses[: self.end])) / math.sqrt(2)
-        if math.isnan(self.steepest) or fallen <= noise:
+        # The median, since the last steps before the loss is lost swing wider than any noise.
+        noise = np.median(np.abs(np.diff(self.losses[: self.end]))) / (MEDIAN_OF_NORMAL * math.sqrt(2))
+        weights = self.smoothing ** np.arange(self.end)
+        of_first = noise * np.sqrt(np.square(weights).sum()) / weights.sum()
+        if math.isnan(self.steepest) or fallen <= CLEAR * of_first:
             return f"the loss does not fall between {first:.2g} and {last:.2g}{lost}: try other rates, or more steps"
         return (
             f"the loss falls fastest at rate {self.steepest:.2g} and is lowest at {self.lowest:.2g}{lost}: "
@@ -166,7 +178,7 @@ def learning_rate_range(
         step, lambda key: start, data, seeds=[0], steps=num_steps, batch_size=batch_size, mode="map", progress=False
     )
     losses = history.train["loss"][0]
-    return LearningRateRange(min_rate * growth ** np.arange(num_steps), losses, _smoothed(losses, smoothing))
+    return LearningRateRange(min_rate * growth ** np.arange(num_steps), losses, _smoothed(losses, smoothing), smoothing)
 
 
 def _smoothed(losses: np.ndarray, decay: float) -> np.ndarray:
