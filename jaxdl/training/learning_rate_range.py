@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 PyTree = Any
 DIVERGED = 4.0  # times the lowest loss so far
-CLEAR = (
-    5.0  # standard errors of the first average; noise falls as far in 0.4 % of runs as usually smoothed, 3 % unsmoothed
-)
+# Standard errors of the first average. Noise alone falls as far in 0.4 % of runs as usually smoothed, 3 % unsmoothed.
+CLEAR = 5.0
 MEDIAN_OF_NORMAL = 0.6745  # the median of |z|, z standard normal
 
 

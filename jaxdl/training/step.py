@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxdl import checks
-from jaxdl.training.averaging import Weight, updated
+from jaxdl.training.averaging import Weight, ema, polyak, updated
 from jaxdl.training.gradients import GradientRule, Metrics
 from jaxdl.training.objective import Objective
 from jaxdl.training.state import Average, TrainState
@@ -179,6 +179,12 @@ def make_train_step(
     for name, value in (("regularizer", regularizer), ("measure", measure), ("average", average)):
         if value is not None and not callable(value):
             raise TypeError(f"{name}: expected a function; got {type(value).__name__}. See make_train_step's help.")
+    for factory in (ema, polyak):
+        if average is factory:
+            raise TypeError(
+                f"average: expected what {factory.__name__}(...) returns; got {factory.__name__} itself. "
+                "Call it: average=ema(0.999), or average=polyak()."
+            )
     checks.whole_number(measure_every=measure_every, minimum=1, remedy="Use 1 for every step.")
     checks.whole_number(microbatches=microbatches, minimum=1, remedy="1 takes the batch at once.")
     if max_example_norm is not None:

@@ -145,3 +145,8 @@ def test_arguments():
         training.polyak(start=-1)
     with pytest.raises(TypeError, match="average: expected a function; got float"):
         training.make_train_step(lambda *a, **k: None, optax.sgd(0.1), average=0.9)
+    for factory in (training.ema, training.polyak):
+        with pytest.raises(
+            TypeError, match=rf"average: expected what {factory.__name__}\(...\) returns; got {factory.__name__} it"
+        ):
+            training.make_train_step(lambda *a, **k: None, optax.sgd(0.1), average=factory)
