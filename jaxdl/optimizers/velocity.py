@@ -19,7 +19,7 @@ FRICTION: dict[str, Any] = dict(
 
 
 class ScheduledMomentumState(NamedTuple):
-    """Number of updates done, and `-v`."""
+    """Number of updates done, and v."""
 
     num_updates: jax.Array
     trace: PyTree
@@ -59,7 +59,10 @@ def momentum(
     check_rate(learning_rate)
     check(momentum=momentum, **FRICTION)
     accumulated = _scheduled(momentum) if callable(momentum) else optax.trace(momentum)
-    return in_float32(optax.chain(optax.scale_by_learning_rate(learning_rate), accumulated))
+    # The sign goes last: a product is computed along with the sum p + u, which alone takes twice as long on CPU.
+    return in_float32(
+        optax.chain(optax.scale_by_learning_rate(learning_rate, flip_sign=False), accumulated, optax.scale(-1.0))
+    )
 
 
 def nesterov(
