@@ -18,7 +18,7 @@ class Grid(NamedTuple):
     """What every cell and seed reached.
 
     Attributes:
-      training: `(cells, seeds)`, loss over the whole training split at the end.
+      training: `(cells, seeds)`, loss over the whole training split at the end; empty where it was not asked for.
       validation: `{metric: (cells, seeds)}` at the end.
       curves: `(cells, seeds, epochs)`, mean training loss of each epoch.
       states: of all members, one cell after the other.
@@ -31,7 +31,7 @@ class Grid(NamedTuple):
 
     def evaluate(self, objective: jaxdl.training.Objective, data: Examples, cell: int, seed: int) -> dict[str, float]:
         """Exact means over `data` for one member."""
-        state = jaxdl.training.member(self.states, cell * self.training.shape[1] + seed)
+        state = jaxdl.training.member(self.states, cell * self.curves.shape[1] + seed)
         return jaxdl.training.evaluate(objective, state, data)
 
 
@@ -47,8 +47,10 @@ def train_grid(
     epochs: int,
     batch_size: int,
     mode: Literal["auto", "vmap", "map"] = "vmap",
+    training_loss: bool = True,
 ) -> Grid:
     """Trains `recipe(**cell)` for every cell from the same draws; a seed gives the start and the order of the data."""
+    train, validation = jax.device_put((train, validation))  # once, not for every member that is evaluated
     tx = optax.inject_hyperparams(recipe)(**cells[0])
     members = {
         jax.random.key_data(jax.random.key(i)).tobytes(): divmod(i, len(seeds)) for i in range(len(cells) * len(seeds))
@@ -67,10 +69,12 @@ def train_grid(
     )  # fmt: skip
     shape = (len(cells), len(seeds))
     losses = [
-        jaxdl.training.evaluate(objective, jaxdl.training.member(states, i), train)["loss"] for i in range(len(members))
+        jaxdl.training.evaluate(objective, jaxdl.training.member(states, i), train)["loss"]
+        for i in range(len(members))
+        if training_loss
     ]
     return Grid(
-        training=np.reshape(losses, shape),
+        training=np.reshape(losses, shape if training_loss else (0, 0)),
         validation={name: values[:, -1].reshape(shape) for name, values in history.validation.items()},
         curves=history.train["loss"].reshape(*shape, epochs, -1).mean(-1),
         states=states,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -10,6 +11,7 @@ import jaxdl
 from experiments import rules
 from experiments.claims import Run
 from experiments.hyperparameter_grid import Cell, train_grid
+from experiments.tuned_comparison import best_cell
 from jaxdl import optimizers
 
 RATES = (1.0, 0.1, 0.01, 0.001, 0.0001)
@@ -32,7 +34,7 @@ class Errors(NamedTuple):
     @property
     def chosen(self) -> int:
         """The cell of the smallest mean validation error."""
-        return int(self.validation.mean(1).argmin())
+        return best_cell(self.validation)
 
 
 METHODS: Mapping[str, tuple[Any, Sequence[Cell]]] = {
@@ -119,8 +121,9 @@ def errors(run: Run, recipe: Any, cells: Sequence[Cell]) -> Errors:
     grid = train_grid(
         model, objective, recipe, cells, seeds=range(run.seeds), train=train, validation=validation,
         epochs=run.settings["sensitivity_epochs"][run.dataset], batch_size=BATCH if run.dataset == "mnist" else 20,
-        mode="auto" if run.dataset == "mnist" else "vmap",
+        mode="auto" if run.dataset == "mnist" else "vmap", training_loss=False,
     )  # fmt: skip
+    test = jax.device_put(test)
     accuracy = [
         [grid.evaluate(objective, test, cell, seed)["accuracy"] for seed in range(run.seeds)]
         for cell in range(len(cells))
