@@ -3,5 +3,6 @@
 from jaxdl.diagnostics.gradient_flow import GradientFlow as GradientFlow
 from jaxdl.diagnostics.gradient_flow import gradient_flow as gradient_flow
 from jaxdl.diagnostics.gradient_flow import measure_gradient_flow as measure_gradient_flow
+from jaxdl.diagnostics.thresholds import Thresholds as Thresholds
 
-__all__ = ["GradientFlow", "gradient_flow", "measure_gradient_flow"]
+__all__ = ["GradientFlow", "Thresholds", "gradient_flow", "measure_gradient_flow"]

@@ -4,16 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from jaxdl.diagnostics.gradient_flow import GradientFlow
-
-# Beyond these bounds, per layer or from the last layer to the first, the gradient is said to vanish or explode.
-SHRINKS_PER_LAYER, GROWS_PER_LAYER = 0.5, 2.0
-SHRINKS_IN_TOTAL, GROWS_IN_TOTAL = 0.01, 100.0
-# An error signal this small beside the weight gradient is what rounding leaves of an exact zero.
-CANCELLED = 1e-5
 
 
 def table(flow: "GradientFlow") -> str:
@@ -30,7 +26,7 @@ def table(flow: "GradientFlow") -> str:
     return "\n".join(lines)
 
 
-def verdict(flow: "GradientFlow") -> str:
+def verdict(flow: "GradientFlow", thresholds: Thresholds = DEFAULTS) -> str:
     """A sentence that names the state of the gradient, its numbers and the layers to look at.
 
     It follows the error signal along the matrices in forward order. A normalization (and the softmax of attention)
@@ -46,28 +42,31 @@ def verdict(flow: "GradientFlow") -> str:
     if len(sick):
         share = f"{len(sick)} of {len(matrix)} layers"
         return f"gradient is not finite in {share}, the first of them {flow.layers[sick[0]]}"
-    normalized = np.any(~matrix & np.isfinite(weight)) or np.any(matrix & (signal < CANCELLED * weight))
+    normalized = np.any(~matrix & np.isfinite(weight)) or np.any(matrix & (signal < thresholds.cancelled * weight))
     what, values = ("weight gradient", weight) if normalized else ("gradient", signal)
     chain = np.flatnonzero(matrix & np.isfinite(values))
     silent = [i for i in chain if values[i] == 0]
     if silent:
         share = f"{len(silent)} of {len(chain)} layers get none"
         return f"no gradient at all arrives at {flow.layers[silent[-1]]} ({share}): blocked, cut off or dead"
-    if len(chain) > 1 and 1 / GROWS_IN_TOTAL < values[chain[-2]] / values[chain[-1]] < 1 / SHRINKS_IN_TOTAL:
+    if (
+        len(chain) > 1
+        and 1 / thresholds.grows_in_total < values[chain[-2]] / values[chain[-1]] < 1 / thresholds.shrinks_in_total
+    ):
         chain = chain[:-1]
     if len(chain) < 2:
         return f"only {len(chain)} layer before the output has a gradient of its own: nothing to compare"
     # A weight gradient also grows with the layer's inputs, so only larger factors say something of the gradient.
     slack = 2 if normalized else 1
-    return _sentence(what, [flow.layers[i] for i in chain], values[chain], slack)
+    return _sentence(what, [flow.layers[i] for i in chain], values[chain], slack, thresholds)
 
 
-def _sentence(what: str, names: list[str], values: np.ndarray, slack: int) -> str:
+def _sentence(what: str, names: list[str], values: np.ndarray, slack: int, thresholds: Thresholds) -> str:
     ratios = values[:-1] / values[1:]
     factor, total = float(np.exp(np.mean(np.log(ratios)))), float(values[0] / values[-1])
-    if factor < SHRINKS_PER_LAYER**slack or total < SHRINKS_IN_TOTAL:
+    if factor < thresholds.shrinks_per_layer**slack or total < thresholds.shrinks_in_total:
         name, verb, worst = "vanishing", "shrinks", int(np.argmin(ratios))
-    elif factor > GROWS_PER_LAYER**slack or total > GROWS_IN_TOTAL:
+    elif factor > thresholds.grows_per_layer**slack or total > thresholds.grows_in_total:
         name, verb, worst = "exploding", "grows", int(np.argmax(ratios))
     else:
         name, verb, worst = "healthy", "changes", int(np.argmax(np.abs(np.log(ratios))))

@@ -13,6 +13,7 @@ import optax
 from jaxdl import checks
 from jaxdl.diagnostics import flow_report
 from jaxdl.diagnostics.layers import Layer, Structure, find_structure, flat_inputs
+from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 from jaxdl.jaxprs import Edit, Use, evaluate_edited, vector_shape
 from jaxdl.losses import batch_mean
 from jaxdl.tree import joint_norm, leaf_norms, leaf_paths, norm
@@ -61,9 +62,9 @@ class GradientFlow:
         """One line a layer, in forward order, as text."""
         return flow_report.table(self)
 
-    def verdict(self) -> str:
+    def verdict(self, thresholds: Thresholds = DEFAULTS) -> str:
         """A sentence with its numbers: healthy, vanishing, exploding, blocked or not finite, and where."""
-        return flow_report.verdict(self)
+        return flow_report.verdict(self, thresholds)
 
     def plot(self, path: Any = None, *, steps: Any = None, title: str | None = None) -> "Figure":
         """Draws the norms over the layers, or over time if measurements are stacked; see `flow_report.plot`."""

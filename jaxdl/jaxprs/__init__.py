@@ -9,21 +9,27 @@ from jaxdl.jaxprs.evaluation import evaluate as evaluate
 from jaxdl.jaxprs.evaluation import forwarded_inputs as forwarded_inputs
 from jaxdl.jaxprs.evaluation import open_jaxpr as open_jaxpr
 from jaxdl.jaxprs.evaluation import scan_counts as scan_counts
+from jaxdl.jaxprs.taps import Tap as Tap
+from jaxdl.jaxprs.taps import evaluate_tapped as evaluate_tapped
+from jaxdl.jaxprs.taps import scans_around as scans_around
 from jaxdl.jaxprs.uses import Use as Use
 from jaxdl.jaxprs.uses import find_uses as find_uses
 from jaxdl.jaxprs.uses import trace as trace
 
 __all__ = [
     "Edit",
+    "Tap",
     "Use",
     "bind",
     "evaluate",
     "evaluate_edited",
+    "evaluate_tapped",
     "find_uses",
     "forwarded_inputs",
     "open_jaxpr",
     "readings",
     "scan_counts",
+    "scans_around",
     "trace",
     "vector_shape",
 ]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jaxdl.diagnostics import GradientFlow
+from jaxdl.diagnostics import GradientFlow, Thresholds
 
 
 def flow(signal, weight=None, *, matrix=None, layers=None):
@@ -121,3 +121,9 @@ def test_stacked_measurements_must_be_picked():
     assert "healthy" in stacked[1].verdict()
     with pytest.raises(ValueError, match=r"expected arrays \(layers,\) or \(time, layers\); got shape \(2, 2, 3\)"):
         flow(np.ones((2, 2, 3))).plot()
+
+
+def test_thresholds_move_the_bounds():
+    strict = Thresholds(shrinks_per_layer=0.95)
+    assert "healthy" in flow([0.81, 0.9, 1.0]).verdict()
+    assert "vanishing" in flow([0.81, 0.9, 1.0]).verdict(strict)

@@ -1,0 +1,24 @@
+"""Where the verdicts draw their lines: every number in one place, each of them adjustable."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Bounds of the verdicts; `dataclasses.replace(Thresholds(), shrinks_per_layer=0.3)` moves one.
+
+    Attributes:
+      shrinks_per_layer, grows_per_layer: mean factor per layer, towards the input, beyond which a gradient is said to
+        vanish or to explode.
+      shrinks_in_total, grows_in_total: the same from the last layer to the first.
+      cancelled: an error signal this small beside the weight gradient is what rounding leaves of an exact zero.
+    """
+
+    shrinks_per_layer: float = 0.5
+    grows_per_layer: float = 2.0
+    shrinks_in_total: float = 0.01
+    grows_in_total: float = 100.0
+    cancelled: float = 1e-5
+
+
+DEFAULTS = Thresholds()
