@@ -12,6 +12,7 @@ class Thresholds:
         vanish or to explode.
       shrinks_in_total, grows_in_total: the same from the last layer to the first.
       cancelled: an error signal this small beside the weight gradient is what rounding leaves of an exact zero.
+      outlying_norm: factor of the median beyond which an example's gradient norm is said to stand out.
     """
 
     shrinks_per_layer: float = 0.5
@@ -19,6 +20,7 @@ class Thresholds:
     shrinks_in_total: float = 0.01
     grows_in_total: float = 100.0
     cancelled: float = 1e-5
+    outlying_norm: float = 5.0
 
 
 DEFAULTS = Thresholds()
