@@ -6,7 +6,7 @@ mixes examples is remembered in the label, and told only if the losses depend on
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,7 +85,8 @@ class _Walk:
     site: Callable[[Site], None]
     opaque: Callable[[frozenset[int], str], None]
     note: Callable[[str], None]
-    outer: Any = None  # the equation by which a mixture is placed in the source
+    around: tuple[Any, ...] = ()  # the equations that the walk is inside of
+    library: Any = None  # the first of them that is a function of jax.numpy, say
 
     def blind(self, why: str) -> "_Walk":
         """The same where no equation can be tapped: every leaf met there is opaque."""
@@ -94,10 +95,10 @@ class _Walk:
             for operand in site.operands:
                 self.opaque(site.labels[operand].leaves, why)
 
-        return _Walk(hide, self.opaque, self.note, self.outer)
+        return replace(self, site=hide)
 
     def silent(self) -> "_Walk":
-        return _Walk(lambda site: None, lambda leaves, why: None, lambda what: None, self.outer)
+        return replace(self, site=lambda site: None, opaque=lambda leaves, why: None, note=lambda what: None)
 
     def through(self, jaxpr: Any, inputs: Sequence[Label], where: Where) -> list[Label]:
         labels = dict(zip(jaxpr.invars, inputs, strict=True))
@@ -152,16 +153,16 @@ class _Walk:
 
     def place(self, eqn: Any) -> str:
         """Line of the source and, where a module named it, the path of the module."""
-        outer = self.outer or eqn
-        names = [str(e.source_info.name_stack) for e in (outer, eqn)]
-        named = f" in {max(names, key=len)}" if any(names) else ""
-        return f"{_line(outer)}{named}"
+        candidates = [self.library or eqn, *reversed(self.around)]
+        line = next((line for line in map(_line, candidates) if line), "a line that jax did not keep")
+        path = max((str(e.source_info.name_stack) for e in candidates), key=len)
+        return f"{line} in {path}" if path else line
 
     def at(self, eqn: Any) -> "_Walk":
         """The walk inside an equation; functions of jax.numpy are placed where they are called."""
         name = str(eqn.params.get("name", "")).strip("_")
-        library = hasattr(jnp, name) or hasattr(jax.nn, name) if name else False
-        return self if self.outer or not library else _Walk(self.site, self.opaque, self.note, eqn)
+        library = eqn if name and (hasattr(jnp, name) or hasattr(jax.nn, name)) else None
+        return replace(self, around=(*self.around, eqn), library=self.library or library)
 
     def alternatives(self, options: Sequence[Sequence[Label]], eqn: Any) -> list[Label]:
         """Labels of values that are one thing or another, such as what a loop carries."""
@@ -213,6 +214,8 @@ def _inside(eqn: Any) -> list[Any]:
         return [open_jaxpr(branch) for branch in eqn.params["branches"]]
     if eqn.primitive.name == "while":
         return [open_jaxpr(eqn.params["body_jaxpr"]), open_jaxpr(eqn.params["cond_jaxpr"])]
+    if eqn.primitive.name == "custom_linear_solve":
+        return [open_jaxpr(eqn.params["jaxprs"].solve)]
     keys = ("jaxpr", "call_jaxpr", "fun_jaxpr")
     found = [open_jaxpr(eqn.params[key]) for key in keys if key in eqn.params]
     return [jaxpr for jaxpr in found[:1] if hasattr(jaxpr, "eqns") and len(jaxpr.invars) == len(eqn.invars)]
@@ -267,6 +270,16 @@ def _scan(walk: _Walk, eqn: Any, ins: list[Label], here: Where) -> list[Label]:
         for label in outs[num_carry:]
     ]
     return [*carried, *stacked]
+
+
+def _linear_solve(walk: _Walk, eqn: Any, ins: list[Label], here: Where) -> list[Label]:
+    lengths = eqn.params["const_lengths"]
+    first = lengths.matvec + lengths.vecmat
+    consts, right = ins[first : first + lengths.solve], ins[sum(lengths) :]
+    (jaxpr,) = _inside(eqn)
+    joined = union(ins)
+    outs = walk.blind("meets examples in a linear solver").through(jaxpr, [*consts, *right], (*here, 0))
+    return [label._replace(mixed=label.mixed or joined.mixed) for label in outs]
 
 
 def _turn(label: Label, scan: Where) -> Label:
@@ -327,14 +340,14 @@ def _depends(jaxpr: Any, entering: list[bool], num_carry: int, num_consts: int) 
         marked = grown
 
 
-_INSIDE = {"scan": _scan, "cond": _cond, "while": _while}
+_INSIDE = {"scan": _scan, "cond": _cond, "while": _while, "custom_linear_solve": _linear_solve}
 
 
-def _line(eqn: Any) -> str:
+def _line(eqn: Any) -> str | None:
     """The innermost line of the source that is not jax's own."""
     traceback = eqn.source_info.traceback
     own = Path(jax.__file__).parent.as_posix()
     for frame in traceback.frames if traceback else ():
         if not Path(frame.file_name).as_posix().startswith(own):
             return f"{frame.file_name}:{frame.line_num} ({frame.function_name})"
-    return "a line that jax did not keep"
+    return None
