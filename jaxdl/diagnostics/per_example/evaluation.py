@@ -1,6 +1,6 @@
 """Running the plan: what the sites met and the cotangents of their outputs, by one backward pass, and norms of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -140,7 +140,9 @@ def _formed(
         cotangents = [cotangent(example) for (_, cotangent), example in zip(of_sites, examples, strict=True)]
         return of_one(back(cotangents)[0])
 
-    results = jax.lax.map(one, [example for example, _ in of_sites], batch_size=_at_once(values))
+    # Of every turn of a scan the cotangent stands alone until they go back together.
+    standing_shapes = jax.tree.leaves(jax.eval_shape(standing, values))
+    results = jax.lax.map(one, [example for example, _ in of_sites], batch_size=_at_once([*values, *standing_shapes]))
     return dict(zip(chosen, results, strict=True))
 
 
@@ -164,5 +166,5 @@ def by_vmap_of_grad(
     return dict(zip(chosen, results, strict=True))
 
 
-def _at_once(values: list[jax.Array]) -> int:
-    return max(1, FORMED_AT_ONCE // sum(max(1, value.nbytes) for value in values))
+def _at_once(values: Sequence[Any]) -> int:
+    return max(1, FORMED_AT_ONCE // sum(max(1, value.size * value.dtype.itemsize) for value in values))
