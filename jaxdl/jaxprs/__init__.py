@@ -9,25 +9,41 @@ from jaxdl.jaxprs.evaluation import evaluate as evaluate
 from jaxdl.jaxprs.evaluation import forwarded_inputs as forwarded_inputs
 from jaxdl.jaxprs.evaluation import open_jaxpr as open_jaxpr
 from jaxdl.jaxprs.evaluation import scan_counts as scan_counts
+from jaxdl.jaxprs.graph import Graph as Graph
+from jaxdl.jaxprs.graph import Node as Node
+from jaxdl.jaxprs.graph import flatten as flatten
+from jaxdl.jaxprs.graph import is_floating as is_floating
 from jaxdl.jaxprs.taps import Tap as Tap
 from jaxdl.jaxprs.taps import evaluate_tapped as evaluate_tapped
 from jaxdl.jaxprs.taps import scans_around as scans_around
+from jaxdl.jaxprs.turns import Turns as Turns
+from jaxdl.jaxprs.turns import recorded_turns as recorded_turns
+from jaxdl.jaxprs.turns import run_body as run_body
 from jaxdl.jaxprs.uses import Use as Use
+from jaxdl.jaxprs.uses import Where as Where
 from jaxdl.jaxprs.uses import find_uses as find_uses
 from jaxdl.jaxprs.uses import trace as trace
 
 __all__ = [
     "Edit",
+    "Graph",
+    "Node",
     "Tap",
+    "Turns",
     "Use",
+    "Where",
     "bind",
     "evaluate",
     "evaluate_edited",
     "evaluate_tapped",
     "find_uses",
+    "flatten",
     "forwarded_inputs",
+    "is_floating",
     "open_jaxpr",
     "readings",
+    "recorded_turns",
+    "run_body",
     "scan_counts",
     "scans_around",
     "trace",
