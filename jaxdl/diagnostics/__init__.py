@@ -7,13 +7,17 @@ from jaxdl.diagnostics.jacobians import JacobianSpectrum as JacobianSpectrum
 from jaxdl.diagnostics.jacobians import jacobian_spectrum as jacobian_spectrum
 from jaxdl.diagnostics.preparation import NotApplicable as NotApplicable
 from jaxdl.diagnostics.thresholds import Thresholds as Thresholds
+from jaxdl.diagnostics.through_time import GradientsThroughTime as GradientsThroughTime
+from jaxdl.diagnostics.through_time import gradients_through_time as gradients_through_time
 
 __all__ = [
     "GradientFlow",
+    "GradientsThroughTime",
     "JacobianSpectrum",
     "NotApplicable",
     "Thresholds",
     "gradient_flow",
+    "gradients_through_time",
     "jacobian_spectrum",
     "measure_gradient_flow",
 ]
