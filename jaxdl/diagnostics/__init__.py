@@ -6,6 +6,8 @@ from jaxdl.diagnostics.gradient_flow import measure_gradient_flow as measure_gra
 from jaxdl.diagnostics.jacobians import JacobianSpectrum as JacobianSpectrum
 from jaxdl.diagnostics.jacobians import jacobian_spectrum as jacobian_spectrum
 from jaxdl.diagnostics.preparation import NotApplicable as NotApplicable
+from jaxdl.diagnostics.skips import SkipShare as SkipShare
+from jaxdl.diagnostics.skips import skip_share as skip_share
 from jaxdl.diagnostics.thresholds import Thresholds as Thresholds
 from jaxdl.diagnostics.through_time import GradientsThroughTime as GradientsThroughTime
 from jaxdl.diagnostics.through_time import gradients_through_time as gradients_through_time
@@ -15,9 +17,11 @@ __all__ = [
     "GradientsThroughTime",
     "JacobianSpectrum",
     "NotApplicable",
+    "SkipShare",
     "Thresholds",
     "gradient_flow",
     "gradients_through_time",
     "jacobian_spectrum",
     "measure_gradient_flow",
+    "skip_share",
 ]
