@@ -1,11 +1,15 @@
 """Diagnostics: pure measurements of a model in training, with a table, a verdict and a picture."""
 
+from jaxdl.diagnostics.applicability import NotApplicable as NotApplicable
+from jaxdl.diagnostics.drift import ParameterDrift as ParameterDrift
+from jaxdl.diagnostics.drift import parameter_drift as parameter_drift
 from jaxdl.diagnostics.gradient_flow import GradientFlow as GradientFlow
 from jaxdl.diagnostics.gradient_flow import gradient_flow as gradient_flow
 from jaxdl.diagnostics.gradient_flow import measure_gradient_flow as measure_gradient_flow
 from jaxdl.diagnostics.jacobians import JacobianSpectrum as JacobianSpectrum
 from jaxdl.diagnostics.jacobians import jacobian_spectrum as jacobian_spectrum
-from jaxdl.diagnostics.preparation import NotApplicable as NotApplicable
+from jaxdl.diagnostics.non_finite import NonFinite as NonFinite
+from jaxdl.diagnostics.non_finite import first_non_finite as first_non_finite
 from jaxdl.diagnostics.skips import SkipShare as SkipShare
 from jaxdl.diagnostics.skips import skip_share as skip_share
 from jaxdl.diagnostics.thresholds import Thresholds as Thresholds
@@ -16,12 +20,16 @@ __all__ = [
     "GradientFlow",
     "GradientsThroughTime",
     "JacobianSpectrum",
+    "NonFinite",
     "NotApplicable",
+    "ParameterDrift",
     "SkipShare",
     "Thresholds",
+    "first_non_finite",
     "gradient_flow",
     "gradients_through_time",
     "jacobian_spectrum",
     "measure_gradient_flow",
+    "parameter_drift",
     "skip_share",
 ]

@@ -111,7 +111,7 @@ def gradient_flow(
       >>> flow.error_signal.shape
       (1,)
     """
-    ready = prepared(objective, params, batch, model_state, key)
+    ready = prepared(objective, params, batch, model_state=model_state, key=key)
     if tx is not None:
         checks.optimizer(tx)
         opt_state = tx.init(ready.params) if opt_state is None else opt_state

@@ -121,7 +121,7 @@ def jacobian_spectrum(
         max_examples=max_examples, exact_up_to=exact_up_to, num_probes=num_probes, num_lanczos=num_lanczos
     ).items():
         checks.whole_number(minimum=1, remedy="The default is large enough for most models.", **{name: value})
-    ready = prepared(objective, params, batch, model_state, key)
+    ready = prepared(objective, params, batch, model_state=model_state, key=key)
     if train and jax.tree.leaves(ready.model_state):
         raise ValueError(
             f"train: expected False for a model that keeps state ({', '.join(ready.model_state)}), since each example "

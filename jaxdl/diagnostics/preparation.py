@@ -1,4 +1,4 @@
-"""What every measurement of a model on a batch begins with: its arguments, checked and in one form."""
+"""What a measurement of a model and a batch is given, checked and brought into one form."""
 
 import inspect
 from collections.abc import Callable
@@ -12,12 +12,8 @@ from jaxdl import checks
 PyTree = Any
 
 
-class NotApplicable(ValueError):
-    """A diagnostic asks for something that this model has not, such as a recurrence; `report` says so in one line."""
-
-
 class Prepared(NamedTuple):
-    """Arguments of a measurement, as arrays."""
+    """Arrays and a key, ready for a compiled program."""
 
     params: PyTree
     batch: PyTree
@@ -25,22 +21,23 @@ class Prepared(NamedTuple):
     key: jax.Array
 
 
-def prepared(
-    objective: Callable[..., Any], params: PyTree, batch: PyTree, model_state: PyTree | None, key: jax.Array | None
-) -> Prepared:
-    """Checks an objective and a key, and takes a `TrainState` apart."""
+def prepared(objective: Any, params: PyTree, batch: PyTree, *, model_state: PyTree | None, key: Any) -> Prepared:
+    """Takes a `TrainState` for `params` apart, and fills in `{}` and `jax.random.key(0)` for what was not given.
+
+    Raises:
+      TypeError: `objective` or `key` of the wrong kind.
+    """
     checks.objective(objective)
     if hasattr(params, "params") and hasattr(params, "model_state"):
         state, params = params, params.params
         model_state = state.model_state if model_state is None else model_state
     key = jax.random.key(0) if key is None else key
     checks.one_key(key)
-    as_arrays = lambda tree: jax.tree.map(jnp.asarray, tree)  # noqa: E731
-    return Prepared(as_arrays(params), as_arrays(batch), model_state or {}, key)
+    return Prepared(jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, batch), model_state or {}, key)
 
 
 def as_objective(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """An objective as it is; a plain `losses_fn(params, batch)` as one."""
+    """An objective, of a plain `losses_fn(params, batch) -> (batch,)` too."""
     parameters = inspect.signature(fn).parameters.values()
     if any(p.name == "model_state" or p.kind is p.VAR_KEYWORD for p in parameters):
         return fn

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.diagnostics import skip_report
+from jaxdl.diagnostics.applicability import NotApplicable
 from jaxdl.diagnostics.layers import find_structure, flat_inputs
-from jaxdl.diagnostics.preparation import NotApplicable, as_objective, prepared
+from jaxdl.diagnostics.preparation import as_objective, prepared
 from jaxdl.diagnostics.residuals import Residual, find_residuals
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 from jaxdl.jaxprs import Tap, Turns, evaluate_tapped, recorded_turns, scans_around
@@ -95,7 +96,9 @@ def skip_share(
     References:
       He, Zhang, Ren and Sun, "Identity mappings in deep residual networks", 2016, equation 5.
     """
-    return _measure(*prepared(objective, params, batch, model_state, key), objective=objective, train=train)
+    return _measure(
+        *prepared(objective, params, batch, model_state=model_state, key=key), objective=objective, train=train
+    )
 
 
 @partial(jax.jit, static_argnames=("objective", "train"))

@@ -17,6 +17,7 @@ class Thresholds:
       drowned_skip: share through the skip connection below which the branch is said to drown it.
       shrinks_through_time, grows_through_time: factor of a recurrent Jacobian product over the whole sequence beyond
         which the recurrence is said to vanish or to explode.
+      stands_still: relative distance of a layer from its start below which it is said not to have moved.
     """
 
     shrinks_per_layer: float = 0.5
@@ -29,6 +30,7 @@ class Thresholds:
     drowned_skip: float = 0.1
     shrinks_through_time: float = 1e-3
     grows_through_time: float = 1e3
+    stands_still: float = 1e-3
 
 
 DEFAULTS = Thresholds()

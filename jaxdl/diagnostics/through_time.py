@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl.diagnostics import time_report
+from jaxdl.diagnostics.applicability import NotApplicable
 from jaxdl.diagnostics.layers import find_structure, flat_inputs
-from jaxdl.diagnostics.preparation import NotApplicable, as_objective, prepared
+from jaxdl.diagnostics.preparation import as_objective, prepared
 from jaxdl.diagnostics.recurrences import Recurrence, find_recurrences
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 from jaxdl.jaxprs import Tap, Turns, evaluate_tapped, recorded_turns, run_body
@@ -92,7 +93,9 @@ def gradients_through_time(
     References:
       Hochreiter 1991; Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013.
     """
-    return _measure(*prepared(objective, params, batch, model_state, key), objective=objective, train=train)
+    return _measure(
+        *prepared(objective, params, batch, model_state=model_state, key=key), objective=objective, train=train
+    )
 
 
 @partial(jax.jit, static_argnames=("objective", "train"))
