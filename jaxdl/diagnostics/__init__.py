@@ -10,6 +10,9 @@ from jaxdl.diagnostics.jacobians import JacobianSpectrum as JacobianSpectrum
 from jaxdl.diagnostics.jacobians import jacobian_spectrum as jacobian_spectrum
 from jaxdl.diagnostics.non_finite import NonFinite as NonFinite
 from jaxdl.diagnostics.non_finite import first_non_finite as first_non_finite
+from jaxdl.diagnostics.report import DIAGNOSTICS as DIAGNOSTICS
+from jaxdl.diagnostics.report import Report as Report
+from jaxdl.diagnostics.report import report as report
 from jaxdl.diagnostics.skips import SkipShare as SkipShare
 from jaxdl.diagnostics.skips import skip_share as skip_share
 from jaxdl.diagnostics.thresholds import Thresholds as Thresholds
@@ -17,12 +20,14 @@ from jaxdl.diagnostics.through_time import GradientsThroughTime as GradientsThro
 from jaxdl.diagnostics.through_time import gradients_through_time as gradients_through_time
 
 __all__ = [
+    "DIAGNOSTICS",
     "GradientFlow",
     "GradientsThroughTime",
     "JacobianSpectrum",
     "NonFinite",
     "NotApplicable",
     "ParameterDrift",
+    "Report",
     "SkipShare",
     "Thresholds",
     "first_non_finite",
@@ -31,5 +36,6 @@ __all__ = [
     "jacobian_spectrum",
     "measure_gradient_flow",
     "parameter_drift",
+    "report",
     "skip_share",
 ]

@@ -65,7 +65,7 @@ def verdict(spectrum: "JacobianSpectrum", thresholds: Thresholds = DEFAULTS) -> 
 
 
 def plot(spectrum: "JacobianSpectrum", path: Any = None, *, title: str | None = None) -> "Figure":
-    """Draws mean, gain and range of the singular values over the maps, each the mean over the examples.
+    """Draws mean, gain and range of the singular values over the maps there are, each the mean over the examples.
 
     Args:
       spectrum: one measurement.
@@ -77,9 +77,10 @@ def plot(spectrum: "JacobianSpectrum", path: Any = None, *, title: str | None = 
     """
     from matplotlib.figure import Figure
 
-    mean, smallest, largest, gain = (np.asarray(column).mean(1) for column in _columns(spectrum))
-    names = _names(spectrum)
-    positions = np.arange(len(names))
+    there = np.flatnonzero([not reason for reason in spectrum.reasons])
+    mean, smallest, largest, gain = (np.asarray(column).mean(1)[there] for column in _columns(spectrum))
+    names = [*_names(spectrum)[:-1], "whole network"]
+    positions = np.arange(len(there))
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     positive = np.concatenate([column[np.isfinite(column) & (column > 0)] for column in (mean, largest, gain)])
@@ -89,10 +90,12 @@ def plot(spectrum: "JacobianSpectrum", path: Any = None, *, title: str | None = 
     axes.plot(positions, mean, "o", label="mean singular value")
     axes.plot(positions, gain, "x", color="black", label="gain")
     axes.axhline(1, color="grey", lw=1)
-    axes.set_xticks(positions, [*names[:-1], "whole network"], rotation=30, ha="right", fontsize=8)
+    axes.set_xticks(positions, [names[i] for i in there], rotation=30, ha="right", fontsize=8)
     axes.set_ylabel("singular values of the Jacobian")
     if len(positive):
         axes.set_yscale("log")
+    else:
+        axes.text(0.5, 0.5, "no finite singular value above 0", transform=axes.transAxes, ha="center")
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
     title = textwrap.fill(verdict(spectrum), 100) if title is None else title

@@ -80,13 +80,17 @@ def plot(through: "GradientsThroughTime", path: Any = None, *, title: str | None
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     growth_axes, gradient_axes = figure.subplots(1, 2)
-    for name, gradient, log_growth in _rows(through):
-        steps = np.arange(1, len(gradient) + 1)
-        # In powers of ten, since products of many Jacobians leave the range of floating-point numbers.
-        growth_axes.plot(steps, np.where(np.isfinite(log_growth), log_growth, np.nan) / np.log(10), ".-", label=name)
-        gradient_axes.plot(steps, np.where(np.isfinite(gradient), gradient, np.nan), ".-", label=name)
-        if (gradient[np.isfinite(gradient)] > 0).any():
-            gradient_axes.set_yscale("log")
+    rows = _rows(through)
+    # In powers of ten, since products of many Jacobians leave the range of floating-point numbers.
+    growths = [_finite(log_growth / np.log(10)) for _, _, log_growth in rows]
+    gradients = [_finite(gradient) for _, gradient, _ in rows]
+    for axes, curves in ((growth_axes, growths), (gradient_axes, gradients)):
+        for (name, *_), curve in zip(rows, curves, strict=True):
+            axes.plot(np.arange(1, len(curve) + 1), curve, ".-", label=name)
+        if all(np.isnan(curve).all() for curve in curves):
+            axes.text(0.5, 0.5, "nothing finite", transform=axes.transAxes, ha="center")
+    if any((gradient > 0).any() for gradient in gradients):
+        gradient_axes.set_yscale("log")
     growth_axes.axhline(0, color="grey", lw=1)
     growth_axes.set_ylabel("growth from the last step back, log10 |dh_T/dh_t|")
     gradient_axes.set_ylabel("gradient of the loss, |dC/dh_t|")
@@ -101,6 +105,10 @@ def plot(through: "GradientsThroughTime", path: Any = None, *, title: str | None
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _power(log: float) -> str:

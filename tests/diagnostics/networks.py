@@ -106,3 +106,25 @@ def seq2seq():
 
     params = model.init(jax.random.key(0), source, target)["params"]
     return losses, params, (jnp.asarray(source), jnp.asarray(target)), {}
+
+
+class Sick(nn.Module):
+    """A recurrence that explodes, a saturated layer, one with dead units and one that makes NaN."""
+
+    @nn.compact
+    def __call__(self, x):
+        cell = nn.SimpleCell(5, activation_fn=lambda z: z, name="explodes")
+        h = nn.tanh(nn.Dense(10, name="saturated")(nn.RNN(cell)(x)[:, -1]))
+        h = nn.relu(nn.Dense(10, name="half_dead")(h))
+        return nn.Dense(3, name="head")(jnp.log(nn.Dense(8, name="makes_nan")(h)))
+
+
+def sick(steps=12):
+    """`Sick` with a recurrent matrix of 3 I, weights of 100, four of ten units off for good, and a log of -1000."""
+    draws = np.random.RandomState(0)
+    objective, params, batch, state = ready(Sick(), draws.randn(6, steps, 3).astype(np.float32), draws.randint(0, 3, 6))
+    params["explodes"]["h"]["kernel"] = 3 * jnp.eye(5)
+    params["saturated"]["kernel"] = 100 * params["saturated"]["kernel"]
+    params["half_dead"]["bias"] = jnp.where(jnp.arange(10) < 4, -1e3, 10.0)
+    params["makes_nan"]["bias"] = jnp.full(8, -1e3)
+    return objective, params, batch, state
