@@ -27,7 +27,7 @@ pre { overflow-x: auto; background: #f6f8fa; padding: 0.8rem; font-size: 0.8rem;
 figure { margin: 1rem 0 } img { max-width: 100%; height: auto }
 table { border-collapse: collapse; width: 100%; font-size: 0.9rem }
 th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.6rem; border-bottom: 1px solid #d0d7de }
-small { color: #57606a }
+td.number { white-space: nowrap } small { color: #57606a }
 @media print {
   body { max-width: none; margin: 0; font-size: 11pt }
   pre { white-space: pre-wrap; font-size: 7pt } figure, li, tr { break-inside: avoid } h2 { break-after: avoid }
@@ -88,7 +88,7 @@ def page(title: str, findings: Sequence[Finding], facts: Mapping[str, str], thre
     sections = "".join(_section(finding, anchors[finding.name]) for finding in ordered if finding.table)
     details = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>\n" for name, value in facts.items())
     bounds = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(f'{value:g}')}</td><td>{escape(meaning)}</td></tr>\n"
+        f'<tr><th>{escape(name)}</th><td class="number">{value:g}</td><td>{escape(meaning)}</td></tr>\n'
         for name, value, meaning in _bounds(thresholds)
     )
     return f"""<!DOCTYPE html>

@@ -79,7 +79,7 @@ def plot(through: "GradientsThroughTime", path: Any = None, *, title: str | None
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
-    growth_axes, gradient_axes = figure.subplots(1, 2)
+    growth_axes, gradient_axes = figure.subplots(1, 2, sharex=True)
     rows = _rows(through)
     # In powers of ten, since products of many Jacobians leave the range of floating-point numbers.
     growths = [_finite(log_growth / np.log(10)) for _, _, log_growth in rows]

@@ -123,7 +123,7 @@ def test_a_diagnostic_is_given_what_it_names(tmp_path):
     keys = [found.results[name].given["key"] for name in ("some", "all")]
     assert keys[0] != keys[1]
     assert "some:  0.25" in found.verdict()
-    assert "<td>0.25</td>" in found.path.read_text("utf-8")
+    assert '<td class="number">0.25</td>' in found.path.read_text("utf-8")
 
 
 def test_a_state_and_an_optimizer(tmp_path):
