@@ -116,6 +116,8 @@ def plot(flow: "GradientFlow", path: Any = None, *, steps: Any = None, title: st
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if np.any(signal[np.isfinite(signal)] > 0):
         axes.set_yscale("log")
+    if not np.any(np.isfinite(signal)):
+        axes.text(0.5, 0.5, "nothing finite", transform=axes.transAxes, ha="center")
     axes.set_ylabel("norm" if signal.ndim == 1 else "norm of the error signal")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -22,6 +22,7 @@ class Layer(NamedTuple):
       bias: path of the parameter that is only ever added to data, if there is one.
       matrix: whether it multiplies data by a weight of two or more dimensions.
       shifts: for a matrix without bias, the uses of its weight; none where they cannot be told apart.
+      products: the uses in which its weight multiplies data.
     """
 
     name: str
@@ -29,14 +30,27 @@ class Layer(NamedTuple):
     bias: str | None
     matrix: bool
     shifts: tuple[Use, ...]
+    products: tuple[Use, ...]
 
 
 class Structure(NamedTuple):
-    """Layers in forward order, the traced mean loss they were found in, and layers no loss depends on."""
+    """Layers in forward order, the traced mean loss they were found in, and layers no loss depends on.
+
+    Attributes:
+      layers, jaxpr, unused: these.
+      uses: all uses of parameters, in forward order.
+      owners: the layer of each parameter leaf.
+    """
 
     layers: tuple[Layer, ...]
     jaxpr: Any
     unused: tuple[str, ...]
+    uses: tuple[Use, ...]
+    owners: tuple[str, ...]
+
+    def layers_of(self, use: Use) -> list[str]:
+        """Names of the layers whose parameters enter at a use."""
+        return list(dict.fromkeys(self.owners[i] for i in sorted(use.params)))
 
 
 def find_structure(
@@ -63,7 +77,7 @@ def find_structure(
         )
     layers = tuple(_layer(name, leaves, owners, uses) for name in order)
     unused = tuple(dict.fromkeys(name for name in owners if name not in order))
-    return Structure(layers, jaxpr, unused)
+    return Structure(layers, jaxpr, unused, tuple(uses), tuple(owners))
 
 
 def _owners(leaves: dict[str, Any], uses: list[Use]) -> list[str]:
@@ -87,7 +101,7 @@ def _layer(name: str, leaves: dict[str, Any], owners: list[str], uses: list[Use]
     products = [use for use in uses if use.feature_axes is not None and any(_multiplies(i, leaves, use) for i in own)]
     bias = paths[biases[0]] if biases else None
     shifts = tuple(products) if bias is None and _separable(own, products, leaves, uses) else ()
-    return Layer(name, weights, bias, bool(products), shifts)
+    return Layer(name, weights, bias, bool(products), shifts, tuple(products))
 
 
 def _multiplies(leaf: int, leaves: dict[str, Any], use: Use) -> bool:

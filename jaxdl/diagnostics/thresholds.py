@@ -13,6 +13,12 @@ class Thresholds:
       shrinks_in_total, grows_in_total: the same from the last layer to the first.
       cancelled: an error signal this small beside the weight gradient is what rounding leaves of an exact zero.
       outlying_norm: factor of the median beyond which an example's gradient norm is said to stand out.
+      isometry: singular values of a Jacobian between 1 / this and this are said to be near 1.
+      idle_branch: share of a gradient through the branch of a residual block below which the branch is called idle.
+      drowned_skip: share through the skip connection below which the branch is said to drown it.
+      shrinks_through_time, grows_through_time: factor of a recurrent Jacobian product over the whole sequence beyond
+        which the recurrence is said to vanish or to explode.
+      stands_still: relative distance of a layer from its start below which it is said not to have moved.
     """
 
     shrinks_per_layer: float = 0.5
@@ -21,6 +27,12 @@ class Thresholds:
     grows_in_total: float = 100.0
     cancelled: float = 1e-5
     outlying_norm: float = 5.0
+    isometry: float = 1.5
+    idle_branch: float = 0.01
+    drowned_skip: float = 0.1
+    shrinks_through_time: float = 1e-3
+    grows_through_time: float = 1e3
+    stands_still: float = 1e-3
 
 
 DEFAULTS = Thresholds()

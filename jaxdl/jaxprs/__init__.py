@@ -13,19 +13,31 @@ from jaxdl.jaxprs.example_axis import Site as Site
 from jaxdl.jaxprs.example_axis import find_sites as find_sites
 from jaxdl.jaxprs.example_labels import Axis as Axis
 from jaxdl.jaxprs.example_labels import constant_along as constant_along
+from jaxdl.jaxprs.graph import Graph as Graph
+from jaxdl.jaxprs.graph import Node as Node
+from jaxdl.jaxprs.graph import flatten as flatten
+from jaxdl.jaxprs.graph import is_floating as is_floating
 from jaxdl.jaxprs.taps import Tap as Tap
 from jaxdl.jaxprs.taps import evaluate_tapped as evaluate_tapped
 from jaxdl.jaxprs.taps import scans_around as scans_around
+from jaxdl.jaxprs.turns import Turns as Turns
+from jaxdl.jaxprs.turns import recorded_turns as recorded_turns
+from jaxdl.jaxprs.turns import run_body as run_body
 from jaxdl.jaxprs.uses import Use as Use
+from jaxdl.jaxprs.uses import Where as Where
 from jaxdl.jaxprs.uses import find_uses as find_uses
 from jaxdl.jaxprs.uses import trace as trace
 
 __all__ = [
     "Axis",
     "Edit",
+    "Graph",
+    "Node",
     "Site",
     "Tap",
+    "Turns",
     "Use",
+    "Where",
     "bind",
     "constant_along",
     "evaluate",
@@ -33,9 +45,13 @@ __all__ = [
     "evaluate_tapped",
     "find_sites",
     "find_uses",
+    "flatten",
     "forwarded_inputs",
+    "is_floating",
     "open_jaxpr",
     "readings",
+    "recorded_turns",
+    "run_body",
     "scan_counts",
     "scans_around",
     "trace",
