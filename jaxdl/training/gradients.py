@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxdl.diagnostics.per_example import clip_factors, norms_inside
 from jaxdl.losses import batch_mean
-from jaxdl.optimizers import clip_examples
 from jaxdl.training.objective import AVERAGED, RESERVED, Aux, Objective, taken_names
 from jaxdl.tree import num_examples
 
@@ -87,21 +87,38 @@ class GradientRule(NamedTuple):
         self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array
     ) -> BatchGradient:
         assert self.max_example_norm is not None
-        examples = _one_by_one(partial(self._at_once, params, model_state=model_state), batch, key)
-        if jax.tree.leaves(examples.model_state):
+        if jax.tree.leaves(model_state):
             raise ValueError(
                 "max_example_norm: expected a model without running statistics, since in one that has them the "
-                f"gradient of an example depends on the others; got the collections {sorted(examples.model_state)}. "
+                f"gradient of an example depends on the others; got the collections {sorted(model_state)}. "
                 "Use layer or group normalization, or clip the gradient of the batch in the optax chain."
             )
-        grads, clipped = clip_examples(examples.grads, self.max_example_norm)
-        metrics = {**jax.tree.map(partial(jnp.mean, axis=0), examples.metrics), "clipped": clipped}
-        return BatchGradient(batch_mean(examples.loss), metrics, model_state, grads)
+        keys = jax.random.split(key, num_examples(batch, argument="batch"))
+
+        def of_examples(params: PyTree, examples: PyTree) -> tuple[jax.Array, tuple[PyTree, Metrics]]:
+            return _one_by_one(partial(self.mean_loss, params, model_state=model_state), *examples)
+
+        # No gradient of an example is formed: the norms take one backward pass, the clipped mean another.
+        losses_fn = lambda params, examples: of_examples(params, examples)[0]  # noqa: E731
+        norms = norms_inside(losses_fn, params, (keys, batch), chunk=len(keys), apart=True).total
+        factors = clip_factors(norms, self.max_example_norm)
+
+        def weighted(params: PyTree) -> tuple[jax.Array, Any]:
+            losses, (_, metrics) = of_examples(params, (keys, batch))
+            return batch_mean(losses * factors.astype(losses.dtype)), (losses, metrics)
+
+        grads, (losses, metrics) = jax.grad(weighted, has_aux=True)(params)
+        metrics = {
+            **jax.tree.map(partial(jnp.mean, axis=0), metrics),
+            "clipped": jnp.mean(norms > self.max_example_norm),
+        }
+        return BatchGradient(batch_mean(losses), metrics, model_state, grads)
 
     def _mean_loss_of_examples(
         self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array
     ) -> tuple[jax.Array, tuple[PyTree, Metrics]]:
-        losses, (_, metrics) = _one_by_one(partial(self.mean_loss, params, model_state=model_state), batch, key)
+        keys = jax.random.split(key, num_examples(batch, argument="batch"))
+        losses, (_, metrics) = _one_by_one(partial(self.mean_loss, params, model_state=model_state), keys, batch)
         return batch_mean(losses), (model_state, metrics)
 
     def _parts(self, batch: PyTree, key: jax.Array) -> tuple[jax.Array, PyTree]:
@@ -117,9 +134,8 @@ class GradientRule(NamedTuple):
         return jax.random.split(key, self.microbatches), parts
 
 
-def _one_by_one(of_batch: Callable[..., Any], batch: PyTree, key: jax.Array) -> Any:
+def _one_by_one(of_batch: Callable[..., Any], keys: jax.Array, batch: PyTree) -> Any:
     """`of_batch(batch, key=...)` of every example as a batch of its own, with a key of its own."""
-    keys = jax.random.split(key, num_examples(batch, argument="batch"))
     alone = lambda key, example: of_batch(jax.tree.map(lambda leaf: leaf[None], example), key=key)  # noqa: E731
     return jax.vmap(alone)(keys, batch)
 

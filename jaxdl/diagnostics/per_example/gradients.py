@@ -121,11 +121,16 @@ def _clipped_mean(
 def _weighted_mean(
     params: PyTree, batch: PyTree, max_norm: jax.Array, norms: jax.Array, *, losses_fn: LossesFn
 ) -> tuple[PyTree, jax.Array]:
-    factors = jnp.where(norms > max_norm, max_norm / jnp.where(norms > 0, norms, 1), 1)
-    factors = jnp.where(jnp.isnan(norms), jnp.nan, factors)
+    factors = clip_factors(norms, max_norm)
 
     def loss(params: PyTree) -> jax.Array:
         losses = losses_fn(params, batch)
         return jnp.mean(losses * factors.astype(losses.dtype))
 
     return jax.grad(loss)(params), jnp.mean(norms > max_norm)
+
+
+def clip_factors(norms: jax.Array, max_norm: float | jax.Array) -> jax.Array:
+    """`min(1, c / |g_i|)` of norms `(B,)`; NaN where the norm is."""
+    factors = jnp.where(norms > max_norm, max_norm / jnp.where(norms > 0, norms, 1), 1)
+    return jnp.where(jnp.isnan(norms), jnp.nan, factors)

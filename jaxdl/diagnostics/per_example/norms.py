@@ -110,12 +110,25 @@ def per_example_plan(losses_fn: LossesFn, params: PyTree, batch: PyTree) -> Plan
 
 @partial(jax.jit, static_argnames=("losses_fn", "chunk"))
 def _norms(params: PyTree, batch: PyTree, *, losses_fn: LossesFn, chunk: int) -> PerExampleNorms:
+    return norms_inside(losses_fn, params, batch, chunk=chunk)
+
+
+def norms_inside(
+    losses_fn: LossesFn, params: PyTree, batch: PyTree, *, chunk: int, apart: bool = False
+) -> PerExampleNorms:
+    """`per_layer_gradient_norms` for use inside of a program: nothing is checked, and nothing kept by `losses_fn`.
+
+    Args:
+      losses_fn, params, batch: as there.
+      chunk: how many examples are taken at a time.
+      apart: see `make_plan`.
+    """
     methods: dict[str, Any] = {}
 
     def of_part(part: PyTree, whole: bool) -> tuple[Any, jax.Array]:
         size = len(jax.tree.leaves(part)[0])
         doubled = part if size > 1 else twice(part)
-        plan = make_plan(losses_fn, params, doubled, alone=not whole or size == 1)
+        plan = make_plan(losses_fn, params, doubled, alone=not whole or size == 1, apart=apart)
         methods.update(plan.methods)
         norms, losses = leaf_norms_of_examples(plan, losses_fn, params, doubled)
         return jax.tree.map(lambda array: array[:size], (norms, losses))

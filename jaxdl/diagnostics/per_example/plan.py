@@ -88,12 +88,14 @@ class Plan:
         return "\n".join(lines)
 
 
-def make_plan(losses_fn: LossesFn, params: PyTree, batch: PyTree, *, alone: bool = False) -> Plan:
+def make_plan(losses_fn: LossesFn, params: PyTree, batch: PyTree, *, alone: bool = False, apart: bool = False) -> Plan:
     """Traces the losses and decides.
 
     Args:
       losses_fn, params, batch: of two examples at least.
       alone: whether some of the examples will be taken without the others.
+      apart: whether the caller vouches that they do not mix, because the losses are vmapped; what cannot be proved is
+        then no error, but left to `vmap(grad)`.
 
     Raises:
       ValueError: losses that mix examples, are not one per example, or are `alone` not what they are in the batch.
@@ -116,6 +118,9 @@ def make_plan(losses_fn: LossesFn, params: PyTree, batch: PyTree, *, alone: bool
             f"shapes {shapes}. Sum each example over its own axes, return the losses alone, and take no mean over them."
         )
     found = find_sites(jaxpr, num_params=len(leaves))
+    if found.losses.mixed and apart:
+        why = f"cannot be followed through {found.losses.mixed.operation}"
+        return _decided(jaxpr, (), dict.fromkeys(range(len(leaves)), why), (), leaves)
     if found.losses.mixed:
         operation, reason, place = found.losses.mixed
         raise ValueError(
