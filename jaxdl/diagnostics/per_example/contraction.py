@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import tree
-from jaxdl.diagnostics.per_example.forms import Factors
+from jaxdl.diagnostics.per_example.forms import Factors, largest_of
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -24,22 +24,23 @@ def prefers_gram(positions: int, m: int, n: int) -> bool:
 
 def outer_norms(factors: Sequence[Factors]) -> jax.Array:
     """`(B,)` norms of the sum of what several sites give one parameter."""
-    left, left_unit = _scaled(jnp.concatenate([f.left for f in factors], 2))
+    left_unit = tree.divisor(jnp.max(jnp.stack([f.largest for f in factors]), 0))
+    lefts = [_over(jnp.concatenate(pieces, 2), left_unit) for pieces in zip(*(f.left for f in factors), strict=True)]
     right, right_unit = _scaled(jnp.concatenate([f.right for f in factors], 2))
-    _, _, positions, m = left.shape
+    positions, m = right.shape[2], sum(left.shape[-1] for left in lefts)
     if positions == 1:
-        squares = jnp.sum(jnp.square(left), (2, 3)) * jnp.sum(jnp.square(right), (2, 3))
+        squares = sum(jnp.sum(jnp.square(left), (2, 3)) for left in lefts) * jnp.sum(jnp.square(right), (2, 3))
     elif prefers_gram(positions, m, right.shape[-1]):
-        squares = jnp.sum(_gram(left) * _gram(right), (2, 3))
+        squares = jnp.sum(sum(_gram(left) for left in lefts) * _gram(right), (2, 3))
     else:
-        product = jnp.einsum("bgtm,bgtn->bgmn", left, right, precision=_HIGHEST)
-        squares = jnp.sum(jnp.square(product), (2, 3))
+        rows = [jnp.einsum("bgtm,bgtn->bgmn", left, right, precision=_HIGHEST) for left in lefts]
+        squares = sum(jnp.sum(jnp.square(each), (2, 3)) for each in rows)
     return left_unit * right_unit * jnp.sqrt(jnp.maximum(jnp.sum(squares, 1), 0))
 
 
 def row_norms(factors: Sequence[Factors], num_rows: int) -> jax.Array:
     """`(B,)` norms where every position adds to one row of a table: rows met twice are added up before squaring."""
-    index = jnp.concatenate([f.left for f in factors], 2)[:, 0]
+    index = jnp.concatenate([f.left[0] for f in factors], 2)[:, 0]
     right, unit = _scaled(jnp.concatenate([f.right for f in factors], 2)[:, 0])
     if index.shape[1] == 1:
         return unit * jnp.sqrt(jnp.sum(jnp.square(right), (1, 2)))
@@ -60,14 +61,15 @@ def tied_norms(rows: Sequence[Factors], outers: Sequence[Factors], num_rows: int
       outers: factors whose `left` goes over the rows, in one group.
       num_rows: of the table.
     """
-    index = jnp.concatenate([f.left for f in rows], 2)[:, 0]
-    left, left_unit = _scaled(jnp.concatenate([f.left for f in outers], 2)[:, 0])
+    index = jnp.concatenate([f.left[0] for f in rows], 2)[:, 0]
+    left, left_unit = _scaled(jnp.concatenate([f.left[0] for f in outers], 2)[:, 0])
     taken = jnp.concatenate([f.right for f in rows], 2)[:, 0]
     right = jnp.concatenate([f.right for f in outers], 2)[:, 0] * left_unit[:, None, None].astype(taken.dtype)
     right, unit = _scaled(jnp.concatenate([taken, right.astype(taken.dtype)], 1))
     if not prefers_gram(right.shape[1], num_rows, right.shape[2]):
         one_hot = jax.nn.one_hot(index, num_rows, dtype=left.dtype)
-        return unit * outer_norms([Factors(jnp.concatenate([one_hot, left], 1)[:, None], right[:, None])])
+        whole = jnp.concatenate([one_hot, left], 1)[:, None]
+        return unit * outer_norms([Factors((whole,), right[:, None], largest_of(whole))])
     equal = (index[:, :, None] == index[:, None, :]).astype(left.dtype)
     across = jnp.take_along_axis(left, index[:, None, :], axis=2)
     of_left = jnp.concatenate(
@@ -87,7 +89,11 @@ def _gram(factor: jax.Array) -> jax.Array:
 
 
 def _scaled(array: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The array in float32 at least, divided by its examples' units `(B,)`, so that no square over- or underflows."""
+    """The array over its examples' units `(B,)`, and these: no square over- or underflows."""
+    unit = tree.divisor(largest_of(array))
+    return _over(array, unit), unit
+
+
+def _over(array: jax.Array, unit: jax.Array) -> jax.Array:
     array = array.astype(jnp.promote_types(array.dtype, jnp.float32))
-    unit = tree.divisor(jnp.max(jnp.abs(array), axis=tuple(range(1, array.ndim)), initial=0))
-    return array / jnp.reshape(unit, (-1, *(1 for _ in array.shape[1:]))), unit
+    return array / jnp.reshape(unit, (-1, *(1 for _ in array.shape[1:])))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxdl import tree
 from jaxdl.diagnostics.per_example.contraction import outer_norms, row_norms, sum_norms, tied_norms
-from jaxdl.diagnostics.per_example.forms import Factors, Met
+from jaxdl.diagnostics.per_example.forms import Met
 from jaxdl.diagnostics.per_example.plan import LossesFn, Plan
 from jaxdl.diagnostics.per_example.single import narrowed, needs_value, single
 from jaxdl.jaxprs import Tap, evaluate_tapped
@@ -60,11 +60,7 @@ def leaf_norms_of_examples(
         # A matrix that is also used transposed has its factors the other way round there.
         left = next((form.left for form, _ in built if form.kind == "rows"), built[0][0].left)
         rows = [factors for form, factors in built if form.kind == "rows"]
-        outers = [
-            factors if form.left == left else Factors(factors.right, factors.left)
-            for form, factors in built
-            if form.kind == "outer"
-        ]
+        outers = [factors if form.left == left else factors.swapped for form, factors in built if form.kind == "outer"]
         if name == "sum":
             norms[leaf] = sum_norms([array for _, array in built])
         elif name == "rows":

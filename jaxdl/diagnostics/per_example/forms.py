@@ -23,12 +23,28 @@ class Factors(NamedTuple):
     """`sum_t left_t right_t^T` for every example and group.
 
     Attributes:
-      left: `(B, groups, T, m)`, or the indices `(B, 1, T)` of rows of the parameter, of which one-hot vectors are left.
+      left: arrays `(B, groups, T, m)`, one below the other the rows of the gradient: one for each place of a
+        convolution's kernel, else one. Or the indices `(B, 1, T)` of rows of the parameter, of which one-hot vectors
+        are left.
       right: `(B, groups, T, n)`.
+      largest: `(B,)` bound of the magnitudes in `left`.
     """
 
-    left: jax.Array
+    left: tuple[jax.Array, ...]
     right: jax.Array
+    largest: jax.Array
+
+    @property
+    def swapped(self) -> "Factors":
+        """Those of the transposed gradient."""
+        (left,) = self.left
+        return Factors((self.right,), left, largest_of(self.right))
+
+
+def largest_of(array: jax.Array) -> jax.Array:
+    """`(B,)` largest magnitudes, in float32 at least."""
+    magnitude = jnp.abs(array.astype(jnp.promote_types(array.dtype, jnp.float32)))
+    return jnp.max(magnitude, axis=tuple(range(1, array.ndim)), initial=0)
 
 
 class Form(NamedTuple):
@@ -153,9 +169,8 @@ def _dot(site: Site, turns: Sequence[tuple[Any, int]]) -> Form | None:
         out_groups = [out_places.turns[axis] if axis < num else out_places.axes[axis - num][0] for axis in group_axes]
         lefts = [places.axes[axis][0] for axis in left_axes]
         rights = [out_places.axes[axis][0] for axis in right_axes]
-        return Factors(
-            _arranged(data, [0], data_groups, of_data, lefts), _arranged(cotangent, [0], out_groups, of_out, rights)
-        )
+        left = _arranged(data, [0], data_groups, of_data, lefts)
+        return Factors((left,), _arranged(cotangent, [0], out_groups, of_out, rights), largest_of(left))
 
     num_groups = math.prod(around.lengths[axis] if axis < num else out_shape[axis - num] for axis in group_axes)
     m = math.prod(own[axis] for axis in contracted[operand])
@@ -200,17 +215,17 @@ def _conv(site: Site, turns: Sequence[tuple[Any, int]]) -> Form | None:
         # (examples, turns ..., pixels ..., channels), the leading ones joined for the patches.
         ordered = jnp.transpose(data, [*other, *image, *places.axes[channel]])
         joined = jnp.reshape(ordered, (-1, *ordered.shape[len(other) :]))
-        patches = conv_patches(joined, site.eqn)  # (images, pixels, groups, kernel places * channels of a group)
         count = len(sliced) + 1
-        patches = jnp.reshape(patches, (*ordered.shape[:count], -1, *patches.shape[2:]))
-        lefts = jnp.moveaxis(patches, -2, count)
-        ordered = jnp.transpose(cotangent, [0, *out_sliced, *out_other, *pixels, *out_places.axes[out_axis]])
-        rights = jnp.reshape(ordered, (*ordered.shape[:count], -1, num_groups, ordered.shape[-1] // num_groups))
+        places_of_kernel = []
+        for seen in conv_patches(joined, site.eqn):  # (images, pixels, groups, channels of a group)
+            left = jnp.reshape(seen, (*ordered.shape[:count], -1, *seen.shape[2:]))
+            left = jnp.moveaxis(left, -2, count)
+            places_of_kernel.append(jnp.reshape(left, (len(data), -1, *left.shape[-2:])))
+        shown = jnp.transpose(cotangent, [0, *out_sliced, *out_other, *pixels, *out_places.axes[out_axis]])
+        rights = jnp.reshape(shown, (*shown.shape[:count], -1, num_groups, shown.shape[-1] // num_groups))
         rights = jnp.moveaxis(rights, -2, count)
-        batch = data.shape[0]
-        return Factors(
-            jnp.reshape(lefts, (batch, -1, *lefts.shape[-2:])), jnp.reshape(rights, (batch, -1, *rights.shape[-2:]))
-        )
+        rights = jnp.reshape(rights, (len(data), -1, *rights.shape[-2:]))
+        return Factors(tuple(places_of_kernel), rights, largest_of(data))
 
     m = math.prod(kernel[axis] for axis in (in_channel, *spatial))
     n = kernel[out_channel] // num_groups
@@ -249,7 +264,7 @@ def _rows(site: Site, turns: Sequence[tuple[Any, int]]) -> Form | None:
         if drops:
             inside = (index >= 0) & (index < table[0])
             cotangent = jnp.where(inside[..., None], cotangent, 0)
-        return Factors(jnp.clip(index, 0, table[0] - 1), cotangent)
+        return Factors((jnp.clip(index, 0, table[0] - 1),), cotangent, jnp.ones(len(index)))
 
     out_shape = site.eqn.outvars[0].aval.shape
     n = math.prod(table[1:])

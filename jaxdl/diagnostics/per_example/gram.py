@@ -52,7 +52,10 @@ def _gram(params: PyTree, batch: PyTree, *, losses_fn: LossesFn) -> jax.Array:
     for leaf, method in enumerate(plan.methods.values()):
         if method.name == "outer":
             ((number, form),) = plan.forms[leaf]
-            left, right = (jnp.swapaxes(factor[:, :, 0], 0, 1) for factor in form.build(met[number]))
+            factors = form.build(met[number])
+            left, right = (
+                jnp.swapaxes(array[:, :, 0], 0, 1) for array in (jnp.concatenate(factors.left, -1), factors.right)
+            )
             total = total + jnp.sum(_products(left) * _products(right), 0)
         elif method.name != "unused":
             others.append(leaf)
