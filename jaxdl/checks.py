@@ -30,24 +30,24 @@ def optimizer(tx: Any) -> None:
         )
 
 
-def objective(value: Any) -> None:
+def objective(value: Any, *, argument: str = "objective") -> None:
     """Raises TypeError for what cannot be an objective: no function, a model, or something unhashable."""
     kind = type(value).__name__
     if hasattr(value, "init") and hasattr(value, "apply"):
         raise TypeError(
-            f"objective: expected a function of (params, batch); got the model {kind}. "
+            f"{argument}: expected a function of (params, batch); got the model {kind}. "
             "Make an objective of it: jaxdl.training.supervised(model, loss)."
         )
     if not callable(value):
         raise TypeError(
-            f"objective: expected a function of (params, batch); got {kind}. "
+            f"{argument}: expected a function of (params, batch); got {kind}. "
             "Pass for example jaxdl.training.supervised(model, loss)."
         )
     try:
         hash(value)
     except TypeError:
         raise TypeError(
-            f"objective: expected something hashable, since compiled programs are kept by it; got {kind}, which is "
+            f"{argument}: expected something hashable, since compiled programs are kept by it; got {kind}, which is "
             "not. Define __hash__, or wrap it in a function."
         ) from None
 

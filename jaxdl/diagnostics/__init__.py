@@ -12,6 +12,13 @@ from jaxdl.diagnostics.influence import Influence as Influence
 from jaxdl.diagnostics.influence import influential_examples as influential_examples
 from jaxdl.diagnostics.noise_scale import NoiseScale as NoiseScale
 from jaxdl.diagnostics.noise_scale import noise_scale as noise_scale
+from jaxdl.diagnostics.per_example import PerExampleNorms as PerExampleNorms
+from jaxdl.diagnostics.per_example import gradient_gram as gradient_gram
+from jaxdl.diagnostics.per_example import per_example_clipped_mean as per_example_clipped_mean
+from jaxdl.diagnostics.per_example import per_example_gradient_norms as per_example_gradient_norms
+from jaxdl.diagnostics.per_example import per_example_gradients as per_example_gradients
+from jaxdl.diagnostics.per_example import per_example_plan as per_example_plan
+from jaxdl.diagnostics.per_example import per_layer_gradient_norms as per_layer_gradient_norms
 from jaxdl.diagnostics.thresholds import Thresholds as Thresholds
 
 __all__ = [
@@ -20,12 +27,19 @@ __all__ = [
     "GradientStatistics",
     "Influence",
     "NoiseScale",
+    "PerExampleNorms",
     "Thresholds",
     "gradient_flow",
+    "gradient_gram",
     "gradient_similarity",
     "gradient_statistics",
     "gradient_variance",
     "influential_examples",
     "measure_gradient_flow",
     "noise_scale",
+    "per_example_clipped_mean",
+    "per_example_gradient_norms",
+    "per_example_gradients",
+    "per_example_plan",
+    "per_layer_gradient_norms",
 ]

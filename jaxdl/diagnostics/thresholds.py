@@ -21,6 +21,7 @@ class Thresholds:
         the first.
       concentrated_influence: share of the influence above which those that hold it, being less than that share of the
         examples, are said to decide.
+      outlying_norm: factor of the median beyond which an example's gradient norm is said to stand out.
     """
 
     shrinks_per_layer: float = 0.5
@@ -36,6 +37,7 @@ class Thresholds:
     opposed_gradients: float = -0.5
     opposed_pairs: float = 0.1
     concentrated_influence: float = 0.5
+    outlying_norm: float = 5.0
 
 
 DEFAULTS = Thresholds()

@@ -9,6 +9,10 @@ from jaxdl.jaxprs.evaluation import evaluate as evaluate
 from jaxdl.jaxprs.evaluation import forwarded_inputs as forwarded_inputs
 from jaxdl.jaxprs.evaluation import open_jaxpr as open_jaxpr
 from jaxdl.jaxprs.evaluation import scan_counts as scan_counts
+from jaxdl.jaxprs.example_axis import Site as Site
+from jaxdl.jaxprs.example_axis import find_sites as find_sites
+from jaxdl.jaxprs.example_labels import Axis as Axis
+from jaxdl.jaxprs.example_labels import constant_along as constant_along
 from jaxdl.jaxprs.taps import Tap as Tap
 from jaxdl.jaxprs.taps import evaluate_tapped as evaluate_tapped
 from jaxdl.jaxprs.taps import scans_around as scans_around
@@ -17,13 +21,17 @@ from jaxdl.jaxprs.uses import find_uses as find_uses
 from jaxdl.jaxprs.uses import trace as trace
 
 __all__ = [
+    "Axis",
     "Edit",
+    "Site",
     "Tap",
     "Use",
     "bind",
+    "constant_along",
     "evaluate",
     "evaluate_edited",
     "evaluate_tapped",
+    "find_sites",
     "find_uses",
     "forwarded_inputs",
     "open_jaxpr",

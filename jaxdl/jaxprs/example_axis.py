@@ -1,0 +1,340 @@
+"""Proving that a traced program keeps its examples apart, and finding where its parameters meet them.
+
+The program `losses(params, batch) -> (B,)` is walked once with labels: which parameters a value was made from, or
+which of its axes is that of the examples. Where a value made of parameters meets one with examples is a site. What
+mixes examples is remembered in the label, and told only if the losses depend on it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Literal
+
+from jaxdl.jaxprs.evaluation import open_jaxpr, scan_counts
+from jaxdl.jaxprs.example_labels import Axis, Label, Mixed, constant_along, leaf_label, rearranged, union
+from jaxdl.jaxprs.example_rules import ELEMENTWISE, Mixing, Unknown, moved
+from jaxdl.jaxprs.uses import Where
+
+_REARRANGING = {"transpose", "squeeze", "broadcast_in_dim", "reshape", "copy", "copy_p"}
+_MIRRORS = {"optimization_barrier", "device_put"}
+# Sites of these primitives are the same equation for one example as for many.
+SINGLE = {
+    "dot_general", "conv_general_dilated", "gather", "add", "add_any", "sub", "mul", "div", "max", "min", "pow",
+    "select_n", "concatenate", "clamp", "atan2",
+}  # fmt: skip
+
+
+class Site(NamedTuple):
+    """An equation where parameters meet examples.
+
+    Attributes:
+      where: its place, as in `Use.where`.
+      eqn: the equation.
+      labels: of its operands.
+      operands: positions of those made of parameters.
+      examples: the axis of the examples in its output.
+    """
+
+    where: Where
+    eqn: Any
+    labels: tuple[Label, ...]
+    operands: tuple[int, ...]
+    examples: Axis
+
+
+@dataclass
+class Examples:
+    """What the walk found.
+
+    Attributes:
+      sites: in forward order.
+      opaque: parameter leaves used where no site can be made, and why.
+      positional: values that differ from example to example without being an example's own, such as random masks.
+      losses: label of the losses.
+    """
+
+    sites: list[Site] = field(default_factory=list)
+    opaque: dict[int, str] = field(default_factory=dict)
+    positional: list[str] = field(default_factory=list)
+    losses: Label = field(default_factory=Label)
+
+
+def find_sites(closed_jaxpr: Any, *, num_params: int) -> Examples:
+    """Walks `losses(params, batch) -> (B,)`; the first inputs are leaves of params, the others have examples first."""
+    invars = closed_jaxpr.jaxpr.invars
+    labels = [leaf_label(i, len(var.aval.shape)) for i, var in enumerate(invars[:num_params])]
+    labels += [Label(examples=Axis(0))] * (len(invars) - num_params)
+    found = Examples()
+    walk = _Walk(
+        site=found.sites.append,
+        opaque=lambda leaves, why: found.opaque.update({i: why for i in leaves if i not in found.opaque}),
+        note=lambda what: found.positional.append(what) if what not in found.positional else None,
+    )
+    (found.losses,) = walk.through(closed_jaxpr.jaxpr, labels, ())
+    return found
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """One way of telling what is met on the way."""
+
+    site: Callable[[Site], None]
+    opaque: Callable[[frozenset[int], str], None]
+    note: Callable[[str], None]
+    outer: Any = None  # the equation by which a mixture is placed in the source
+
+    def blind(self, why: str) -> "_Walk":
+        """The same where no equation can be tapped: every leaf met there is opaque."""
+
+        def hide(site: Site) -> None:
+            for operand in site.operands:
+                self.opaque(site.labels[operand].leaves, why)
+
+        return _Walk(hide, self.opaque, self.note, self.outer)
+
+    def silent(self) -> "_Walk":
+        return _Walk(lambda site: None, lambda leaves, why: None, lambda what: None, self.outer)
+
+    def through(self, jaxpr: Any, inputs: Sequence[Label], where: Where) -> list[Label]:
+        labels = dict(zip(jaxpr.invars, inputs, strict=True))
+
+        def label_of(atom: Any) -> Label:
+            return Label() if isinstance(atom, Literal) else labels.get(atom, Label())
+
+        for position, eqn in enumerate(jaxpr.eqns):
+            outs = self.step(eqn, [label_of(atom) for atom in eqn.invars], (*where, position))
+            labels.update(zip(eqn.outvars, outs, strict=True))
+        return [label_of(atom) for atom in jaxpr.outvars]
+
+    def step(self, eqn: Any, ins: list[Label], here: Where) -> list[Label]:
+        """Labels of the equation's outputs."""
+        inside = _inside(eqn)
+        if inside:
+            return _INSIDE.get(eqn.primitive.name, _call)(self.at(eqn), eqn, ins, here)
+        joined = union(ins)
+        if joined.mixed:
+            return [joined] * len(eqn.outvars)
+        if eqn.primitive.name in _MIRRORS:
+            return list(ins)
+        if all(label.examples is None for label in ins):
+            return [_without_examples(eqn, ins, joined)] * len(eqn.outvars)
+        try:
+            noted: list[int] = []
+            axis = moved(eqn, ins, noted.append)
+        except Mixing as mixing:
+            return [self.mixed(eqn, joined, f"{mixing} the axis of the examples")] * len(eqn.outvars)
+        except Unknown:
+            return [self.mixed(eqn, joined, "is not known to keep examples apart")] * len(eqn.outvars)
+        self.meet(eqn, ins, here, axis, noted)
+        return [Label(joined.leaves, axis)] * len(eqn.outvars)
+
+    def meet(self, eqn: Any, ins: list[Label], here: Where, axis: Axis, noted: list[int]) -> None:
+        """Tells of parameters and constants that this equation brings together with examples."""
+        for operand in noted:
+            self.note(f"{eqn.primitive.name} at {self.place(eqn)}")
+            self.opaque(ins[operand].leaves, "has entries of its own for every example")
+        operands = tuple(i for i, label in enumerate(ins) if label.parametric and _differentiable(eqn.invars[i]))
+        if not operands or not _differentiable(eqn.outvars[0]):
+            return
+        leaves = frozenset().union(*(ins[i].leaves for i in operands))
+        batched = eqn.primitive.name == "gather" and eqn.params["dimension_numbers"].operand_batching_dims
+        if eqn.primitive.name not in SINGLE or batched:
+            self.opaque(leaves, f"meets examples in {eqn.primitive.name}")
+        else:
+            self.site(Site(here, eqn, tuple(ins), operands, axis))
+
+    def mixed(self, eqn: Any, joined: Label, reason: str) -> Label:
+        return Label(joined.leaves, mixed=Mixed(eqn.primitive.name, reason, self.place(eqn)))
+
+    def place(self, eqn: Any) -> str:
+        """Line of the source and, where a module named it, the path of the module."""
+        outer = self.outer or eqn
+        names = [str(e.source_info.name_stack) for e in (outer, eqn)]
+        named = f" in {max(names, key=len)}" if any(names) else ""
+        return f"{_line(outer)}{named}"
+
+    def at(self, eqn: Any) -> "_Walk":
+        """The walk inside an equation; functions of jax.numpy are placed where they are called."""
+        name = str(eqn.params.get("name", "")).strip("_")
+        library = hasattr(jnp, name) or hasattr(jax.nn, name) if name else False
+        return self if self.outer or not library else _Walk(self.site, self.opaque, self.note, eqn)
+
+    def alternatives(self, options: Sequence[Sequence[Label]], eqn: Any) -> list[Label]:
+        """Labels of values that are one thing or another, such as what a loop carries."""
+        return [
+            self.either(labels, var, eqn) for labels, var in zip(zip(*options, strict=True), eqn.outvars, strict=False)
+        ]
+
+    def either(self, labels: Sequence[Label], var: Any, eqn: Any) -> Label:
+        joined = union(labels)
+        axes = {label.examples for label in labels if label.examples is not None}
+        if joined.mixed:
+            return joined
+        if not axes:
+            first = labels[0]
+            return first if all(label == first for label in labels) else joined
+        if len(axes) > 1:
+            return self.mixed(eqn, joined, "hands on now one axis and then another as the axis of the examples, and so")
+        (axis,) = axes
+        for label in labels:
+            if label.examples is None:
+                self.opaque(label.leaves, f"enters what a {eqn.primitive.name} hands on")
+                if not constant_along(label, var.aval.shape, axis.place):
+                    self.note(f"{eqn.primitive.name} at {self.place(eqn)}")
+        return Label(joined.leaves, axis)
+
+
+def _differentiable(atom: Any) -> bool:
+    return jnp.issubdtype(atom.aval.dtype, jnp.inexact)
+
+
+def _without_examples(eqn: Any, ins: list[Label], joined: Label) -> Label:
+    """The label of what an equation makes of parameters and constants."""
+    name = eqn.primitive.name
+    if name in _REARRANGING:
+        return rearranged(eqn, ins[0])._replace(leaves=joined.leaves, sliced=joined.sliced)
+    shape = eqn.outvars[0].aval.shape
+    if name == "iota":
+        return joined._replace(same=frozenset(range(len(shape))) - {eqn.params["dimension"]})
+    if name not in ELEMENTWISE:
+        return joined
+    arrays = [(atom.aval.shape, label) for atom, label in zip(eqn.invars, ins, strict=True) if atom.aval.shape]
+    same = frozenset(axis for axis in range(len(shape)) if all(constant_along(la, s, axis) for s, la in arrays))
+    casts = name == "convert_element_type" and _differentiable(eqn.invars[0]) and _differentiable(eqn.outvars[0])
+    return joined._replace(same=same, source=ins[0].source if casts else None)
+
+
+def _inside(eqn: Any) -> list[Any]:
+    if eqn.primitive.name == "cond":
+        return [open_jaxpr(branch) for branch in eqn.params["branches"]]
+    if eqn.primitive.name == "while":
+        return [open_jaxpr(eqn.params["body_jaxpr"]), open_jaxpr(eqn.params["cond_jaxpr"])]
+    keys = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+    found = [open_jaxpr(eqn.params[key]) for key in keys if key in eqn.params]
+    return [jaxpr for jaxpr in found[:1] if hasattr(jaxpr, "eqns") and len(jaxpr.invars) == len(eqn.invars)]
+
+
+def _call(walk: _Walk, eqn: Any, ins: list[Label], here: Where) -> list[Label]:
+    (jaxpr,) = _inside(eqn)
+    if eqn.primitive.name.startswith("custom_"):  # a derivative of its own: its equations do not show it
+        walk = walk.blind(
+            f"meets examples in {eqn.params.get('name', 'a function')}, which has a derivative of its own"
+        )
+    return walk.through(jaxpr, ins, (*here, 0))
+
+
+def _cond(walk: _Walk, eqn: Any, ins: list[Label], here: Where) -> list[Label]:
+    if ins[0].examples or ins[0].mixed:
+        joined = union(ins)
+        return [
+            joined if joined.mixed else walk.mixed(eqn, joined, "chooses one branch for all examples, and so mixes")
+        ]
+    walk = walk.blind("meets examples in a branch")
+    return walk.alternatives([walk.through(jaxpr, ins[1:], (*here, i)) for i, jaxpr in enumerate(_inside(eqn))], eqn)
+
+
+def _while(walk: _Walk, eqn: Any, ins: list[Label], here: Where) -> list[Label]:
+    body, condition = _inside(eqn)
+    num_cond, num_body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
+    walk = walk.blind("meets examples in a while loop")
+    before = ins[num_cond : num_cond + num_body]
+    carried = _settled(walk, body, before, ins[num_cond + num_body :], [], eqn)
+    (going_on,) = walk.through(condition, [*ins[:num_cond], *carried], (*here, 1))
+    if going_on.mixed or going_on.examples:
+        return [label._replace(examples=None, mixed=going_on.mixed) for label in carried]
+    return carried
+
+
+def _scan(walk: _Walk, eqn: Any, ins: list[Label], here: Where) -> list[Label]:
+    (jaxpr,) = _inside(eqn)
+    num_consts, num_carry = scan_counts(eqn)
+    consts, carry, xs = ins[:num_consts], ins[num_consts : num_consts + num_carry], ins[num_consts + num_carry :]
+    if any(label.examples is not None and label.examples.place == 0 for label in xs):
+        return _one_by_one(walk, eqn, ins, carry, jaxpr)
+    turns = [_turn(label, here) for label in xs]
+    carried = _settled(walk, jaxpr, consts, carry, turns, eqn)
+    outs = walk.through(jaxpr, [*consts, *carried, *turns], (*here, 0))
+    stacked = [
+        label._replace(
+            examples=label.examples and label.examples._replace(place=label.examples.place + 1),
+            same=frozenset(),
+            source=None,
+        )
+        for label in outs[num_carry:]
+    ]
+    return [*carried, *stacked]
+
+
+def _turn(label: Label, scan: Where) -> Label:
+    """What one turn of a scan sees of a value that it slices."""
+    if label.examples is not None:
+        return label._replace(examples=label.examples._replace(place=label.examples.place - 1))
+    source, sliced = label.source, label.sliced
+    if source is not None:
+        sliced = (*sliced, (scan, source.axes[0]))
+        source = source._replace(axes=source.axes[1:])
+    elif label.leaves:
+        sliced = (*sliced, (scan, None))
+    return label._replace(same=frozenset(a - 1 for a in label.same if a), source=source, sliced=sliced)
+
+
+def _settled(
+    walk: _Walk, jaxpr: Any, consts: list[Label], carry: list[Label], turns: list[Label], eqn: Any
+) -> list[Label]:
+    """Labels of what a loop carries, once it has gone round until nothing changes."""
+    silent = walk.silent()
+    while True:
+        outs = silent.through(jaxpr, [*consts, *carry, *turns], ())[: len(carry)]
+        joined = walk.alternatives([carry, outs], eqn)
+        if joined == carry:
+            return carry
+        carry = joined
+
+
+def _one_by_one(walk: _Walk, eqn: Any, ins: list[Label], carry: list[Label], jaxpr: Any) -> list[Label]:
+    """A scan that takes one example a turn: they are apart if nothing of one is carried to the next."""
+    joined = union(ins)
+    if joined.mixed:
+        return [joined] * len(eqn.outvars)
+    from_examples = _depends(jaxpr, [label.examples is not None for label in ins], len(carry), scan_counts(eqn)[0])
+    if any(from_examples) or any(label.examples and label.examples.place for label in ins):
+        return [walk.mixed(eqn, joined, "carries something from each example to the next, and so goes along")] * len(
+            eqn.outvars
+        )
+    walk.opaque(joined.leaves, "is used in a loop over the examples")
+    ys = [Label(joined.leaves, Axis(0))] * (len(eqn.outvars) - len(carry))
+    return [*(union([label, Label(joined.leaves)]) for label in carry), *ys]
+
+
+def _depends(jaxpr: Any, entering: list[bool], num_carry: int, num_consts: int) -> list[bool]:
+    """Which of the carried values of a loop body come to depend on the inputs marked."""
+    marked = list(entering)
+    while True:
+        known = {var for var, mark in zip(jaxpr.invars, marked, strict=True) if mark}
+        for eqn in jaxpr.eqns:
+            if any(not isinstance(atom, Literal) and atom in known for atom in eqn.invars):
+                known.update(eqn.outvars)
+        outs = [not isinstance(atom, Literal) and atom in known for atom in jaxpr.outvars[:num_carry]]
+        grown = [*marked]
+        for i, mark in enumerate(outs):
+            grown[num_consts + i] = grown[num_consts + i] or mark
+        if grown == marked:
+            return outs
+        marked = grown
+
+
+_INSIDE = {"scan": _scan, "cond": _cond, "while": _while}
+
+
+def _line(eqn: Any) -> str:
+    """The innermost line of the source that is not jax's own."""
+    traceback = eqn.source_info.traceback
+    own = Path(jax.__file__).parent.as_posix()
+    for frame in traceback.frames if traceback else ():
+        if not Path(frame.file_name).as_posix().startswith(own):
+            return f"{frame.file_name}:{frame.line_num} ({frame.function_name})"
+    return "a line that jax did not keep"
