@@ -6,40 +6,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdl import checks
 from jaxdl.tree import num_examples
 
 PyTree = Any
 
 
 def over_chunks(
-    fn: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]],
-    carry: PyTree,
-    batch: PyTree,
-    *,
-    size: int | None,
-    argument: str = "microbatch_size",
+    fn: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]], carry: PyTree, batch: PyTree, *, size: int | None
 ) -> tuple[PyTree, PyTree]:
-    """`carry, out = fn(carry, part)` over consecutive parts of `size` examples, the last of what is left.
+    """`carry, outputs = fn(carry, part)` over consecutive parts of `size` examples, the last of what is left.
 
     Args:
       fn: its outputs have the examples of the part as leading axis.
       carry: handed from part to part.
       batch: pytree of arrays with a leading example axis.
-      size: examples of a part; None takes all at once.
-      argument: what `size` is called in an error.
+      size: examples of a part, 1 or more; None takes all at once.
 
     Returns:
       `(carry, outputs)`, the outputs joined along the examples.
-
-    Raises:
-      ValueError: a batch without examples, or a size below 1.
     """
     count = num_examples(batch, argument="batch")
-    if size is None:
-        return fn(carry, batch)
-    checks.whole_number(**{argument: size}, minimum=1, remedy="It is how many examples are taken at a time.")
-    if count <= size:
+    if size is None or count <= size:
         return fn(carry, batch)
     whole = count // size
     parts = jax.tree.map(lambda leaf: jnp.reshape(leaf[: whole * size], (whole, size, *leaf.shape[1:])), batch)

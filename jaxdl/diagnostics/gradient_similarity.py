@@ -8,11 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl.diagnostics import similarity_report
-from jaxdl.diagnostics.chunks import over_chunks
-from jaxdl.diagnostics.directional import Losses, widened
-from jaxdl.diagnostics.gradient_statistics import example_gradients
+from jaxdl.diagnostics.directional import Losses
+from jaxdl.diagnostics.per_example import gradient_gram
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
-from jaxdl.tree import num_examples
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,55 +48,35 @@ class GradientSimilarity:
         return similarity_report.plot(self, path, order=order, title=title)
 
 
-def gradient_similarity(
-    losses_fn: Losses, params: PyTree, batch: PyTree, *, microbatch_size: int | None = None
-) -> GradientSimilarity:
+def gradient_similarity(losses_fn: Losses, params: PyTree, batch: PyTree) -> GradientSimilarity:
     """Cosines between the gradients of every two examples, `<g_i, g_j> / (|g_i| |g_j|)`, from their Gram matrix.
 
+    Squares of gradients below 1e-19 underflow, and such an example has none here.
+
     Args:
-      losses_fn: `losses_fn(params, batch) -> (batch,)`, pure; the loss of an example may depend on no other example.
+      losses_fn: `losses_fn(params, batch) -> (batch,)`, pure; see `per_example_gradient_norms`.
       params: pytree of parameters.
       batch: pytree of arrays with a leading example axis.
-      microbatch_size: how many examples are taken at a time; None for all.
 
     Returns:
       A `GradientSimilarity` with arrays `(batch, batch)` and `(batch,)`, float32 at least.
 
     Raises:
-      ValueError: a batch without examples, or a bad `microbatch_size`.
+      ValueError, TypeError: as `gradient_gram`.
 
     Example:
       >>> gradient_similarity(lambda w, x: x @ w, jnp.ones(2), jnp.array([[1.0, 0.0], [3.0, 4.0]])).cosines[0, 1]
       Array(0.6, dtype=float32)
     """
     params, batch = jax.tree.map(jnp.asarray, (params, batch))
-    num_examples(batch, argument="batch")
-    return _measure(params, batch, losses_fn=losses_fn, microbatch_size=microbatch_size)
+    return _measure(params, batch, losses_fn=losses_fn)
 
 
-@partial(jax.jit, static_argnames=("losses_fn", "microbatch_size"))
-def _measure(params: PyTree, batch: PyTree, *, losses_fn: Losses, microbatch_size: int | None) -> GradientSimilarity:
-    gram = _gram(losses_fn, params, batch, size=microbatch_size)
+@partial(jax.jit, static_argnames="losses_fn")
+def _measure(params: PyTree, batch: PyTree, *, losses_fn: Losses) -> GradientSimilarity:
+    gram = gradient_gram(losses_fn, params, batch)
     norms = jnp.sqrt(jnp.diag(gram))
     lengths = jnp.where(norms == 0, jnp.nan, norms)
     cosines = gram / lengths[:, None] / lengths[None, :]
     own = jnp.eye(len(norms), dtype=bool) & jnp.isfinite(cosines)
     return GradientSimilarity(jnp.where(own, 1, jnp.clip(cosines, -1, 1)), norms)
-
-
-def _gram(losses_fn: Losses, params: PyTree, batch: PyTree, *, size: int | None) -> jax.Array:
-    """`<g_i, g_j>`, `(batch, batch)`."""
-
-    def flat(part: PyTree) -> jax.Array:
-        leaves = jax.tree.leaves(example_gradients(losses_fn, params, part))
-        return jnp.concatenate([jnp.reshape(widened(leaf), (leaf.shape[0], -1)) for leaf in leaves], 1)
-
-    def rows(carry: None, part: PyTree) -> tuple[None, jax.Array]:
-        own = flat(part)
-
-        def columns(carry: None, others: PyTree) -> tuple[None, jax.Array]:
-            return carry, jnp.matmul(flat(others), own.T, precision=jax.lax.Precision.HIGHEST)
-
-        return carry, over_chunks(columns, None, batch, size=size)[1].T
-
-    return over_chunks(rows, None, batch, size=size)[1]

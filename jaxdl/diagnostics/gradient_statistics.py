@@ -11,6 +11,14 @@ from jaxdl.diagnostics import statistics_report
 from jaxdl.diagnostics.chunks import over_chunks
 from jaxdl.diagnostics.directional import Losses, inner_products, polar, sum_of_gradients, widened
 from jaxdl.diagnostics.layers import Layer, find_structure
+from jaxdl.diagnostics.per_example.chunks import chunk_size
+from jaxdl.diagnostics.per_example.norms import (
+    MEMORY_LIMIT,
+    MicrobatchSize,
+    per_example_plan,
+    per_layer_gradient_norms,
+)
+from jaxdl.diagnostics.per_example.plan import make_plan
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 from jaxdl.tree import joint_norm, layer_of, leaf_norms, leaf_paths, norm, num_examples
 
@@ -69,7 +77,7 @@ class GradientStatistics:
 
 
 def gradient_statistics(
-    losses_fn: Losses, params: PyTree, batch: PyTree, *, microbatch_size: int | None = None
+    losses_fn: Losses, params: PyTree, batch: PyTree, *, microbatch_size: MicrobatchSize = None
 ) -> GradientStatistics:
     """Signal and noise of the gradient, layer by layer, and how every example's gradient lies to the mean.
 
@@ -78,10 +86,10 @@ def gradient_statistics(
     of an example is formed where the norms need none. A variance below 1e-6 of the mean square is rounding.
 
     Args:
-      losses_fn: `losses_fn(params, batch) -> (batch,)`, pure; the loss of an example may depend on no other example.
+      losses_fn: `losses_fn(params, batch) -> (batch,)`, pure; see `per_example_gradient_norms`.
       params: pytree of parameters.
       batch: pytree of arrays with a leading example axis of two or more.
-      microbatch_size: how many examples are taken at a time; None for all.
+      microbatch_size: how many examples are taken at a time; None: all; "auto": as many as 1 GiB holds.
 
     Returns:
       A `GradientStatistics` with arrays `(batch,)` and `(layers,)`, float32 at least.
@@ -96,7 +104,26 @@ def gradient_statistics(
     """
     params, batch = jax.tree.map(jnp.asarray, (params, batch))
     several_examples(batch, argument="batch")
-    return _measure(params, batch, losses_fn=losses_fn, microbatch_size=microbatch_size)
+    size = part_size(losses_fn, params, batch, microbatch_size)
+    return _measure(params, batch, losses_fn=losses_fn, size=size)
+
+
+def part_size(
+    losses_fn: Losses, params: PyTree, batch: PyTree, microbatch_size: MicrobatchSize, *, own_bytes: int = 0
+) -> int | None:
+    """How many examples to take at a time, where each needs `own_bytes` beside its norms.
+
+    Raises:
+      ValueError, TypeError: as `per_example_gradient_norms`.
+    """
+    if microbatch_size is None:
+        return None
+    count = num_examples(batch)
+    plan = per_example_plan(losses_fn, params, batch)
+    size = chunk_size(microbatch_size, count, plan.bytes + own_bytes, MEMORY_LIMIT)
+    if size < count:
+        make_plan(losses_fn, params, batch, alone=True)
+    return size
 
 
 def several_examples(data: PyTree, *, argument: str, minimum: int = 2) -> None:
@@ -106,18 +133,18 @@ def several_examples(data: PyTree, *, argument: str, minimum: int = 2) -> None:
         raise ValueError(f"{argument}: expected {minimum} or more examples to vary; got {count}. Pass more of them.")
 
 
-@partial(jax.jit, static_argnames=("losses_fn", "microbatch_size"))
-def _measure(params: PyTree, batch: PyTree, *, losses_fn: Losses, microbatch_size: int | None) -> GradientStatistics:
+@partial(jax.jit, static_argnames=("losses_fn", "size"))
+def _measure(params: PyTree, batch: PyTree, *, losses_fn: Losses, size: int | None) -> GradientStatistics:
     count = num_examples(batch)
+    norms, mean = norms_and_mean(losses_fn, params, batch, size=size)
     layers = forward_layers(losses_fn, params, batch)
-    norms, mean = norms_and_mean(losses_fn, params, batch, size=microbatch_size)
     total = norm(jnp.stack(list(norms.values())), axis=0)
     length, direction = polar(mean)
 
     def along(carry: None, part: PyTree) -> tuple[None, jax.Array]:
         return carry, widened(inner_products(losses_fn, params, part, direction))
 
-    products = over_chunks(along, None, batch, size=microbatch_size)[1]
+    products = over_chunks(along, None, batch, size=size)[1]
     cosines = jnp.where((total > 0) & (length > 0), products / jnp.where(total > 0, total, 1), jnp.nan)
     mean_norms = leaf_norms(mean)
     rows = [joint_norm(mean_norms, paths) for paths in layers.values()]
@@ -129,17 +156,17 @@ def _measure(params: PyTree, batch: PyTree, *, losses_fn: Losses, microbatch_siz
 
 
 def norms_and_mean(
-    losses_fn: Losses, params: PyTree, batch: PyTree, *, size: int | None, argument: str = "microbatch_size"
+    losses_fn: Losses, params: PyTree, batch: PyTree, *, size: int | None
 ) -> tuple[dict[str, jax.Array], PyTree]:
     """Norms of every example's gradient `{path: (batch,)}`, and the gradient of the mean loss, `size` at a time."""
+    norms = per_layer_gradient_norms(losses_fn, params, batch, microbatch_size=size).leaves
     zeros = jax.tree.map(lambda p: jnp.zeros_like(widened(p)), params)
 
-    def take(total: PyTree, part: PyTree) -> tuple[PyTree, dict[str, jax.Array]]:
-        total = jax.tree.map(jnp.add, total, sum_of_gradients(losses_fn, params, part))
-        return total, _norms_by_layer(losses_fn, params, part)
+    def add(total: PyTree, part: PyTree) -> tuple[PyTree, tuple[()]]:
+        return jax.tree.map(jnp.add, total, sum_of_gradients(losses_fn, params, part)), ()
 
-    total, norms = over_chunks(take, zeros, batch, size=size, argument=argument)
-    return norms, jax.tree.map(lambda leaf: leaf / num_examples(batch), total)
+    total, _ = over_chunks(add, zeros, batch, size=size)
+    return dict(norms), jax.tree.map(lambda leaf: leaf / num_examples(batch), total)
 
 
 def _deviation(norms: jax.Array, mean_norm: jax.Array, count: int) -> jax.Array:
@@ -169,17 +196,3 @@ def forward_layers(losses_fn: Losses, params: PyTree, batch: PyTree) -> dict[str
 
 def _paths(layer: Layer) -> tuple[str, ...]:
     return layer.weights if layer.bias is None else (*layer.weights, layer.bias)
-
-
-def _norms_by_layer(losses_fn: Losses, params: PyTree, batch: PyTree) -> dict[str, jax.Array]:
-    """Norms of every example's gradient, `{path: (batch,)}`."""
-    return jax.vmap(leaf_norms)(example_gradients(losses_fn, params, batch))
-
-
-def example_gradients(losses_fn: Losses, params: PyTree, batch: PyTree) -> PyTree:
-    """Gradient of every example, leaves `(batch, ...)`."""
-
-    def loss(params: PyTree, example: PyTree) -> jax.Array:
-        return losses_fn(params, jax.tree.map(lambda leaf: leaf[None], example))[0]
-
-    return jax.vmap(jax.grad(loss), (None, 0))(params, batch)

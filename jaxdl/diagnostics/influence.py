@@ -12,6 +12,8 @@ from jaxdl import checks
 from jaxdl.diagnostics import influence_report
 from jaxdl.diagnostics.chunks import over_chunks
 from jaxdl.diagnostics.directional import Losses, inner_products, sum_of_gradients, widened
+from jaxdl.diagnostics.per_example.norms import twice
+from jaxdl.diagnostics.per_example.plan import make_plan
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 from jaxdl.tree import num_examples
 
@@ -78,7 +80,7 @@ def influential_examples(
     gradient of a training example is formed.
 
     Args:
-      losses_fn: `losses_fn(params, batch) -> (batch,)`, pure; the loss of an example may depend on no other example.
+      losses_fn: `losses_fn(params, batch) -> (batch,)`, pure; see `per_example_gradient_norms`.
       checkpoints: the parameters w_k at several points of the training.
       train_data: pytree of arrays with a leading example axis.
       test_example: a batch of the same kind; of several examples the influence on their mean loss is taken.
@@ -90,8 +92,9 @@ def influential_examples(
       An `Influence` with scores `(train,)`, float32 at least.
 
     Raises:
-      TypeError: `checkpoints` is no list or tuple.
-      ValueError: no checkpoint, not one learning rate for each, no example, or a bad `num` or `batch_size`.
+      TypeError: `checkpoints` is no list or tuple; else as there.
+      ValueError: no checkpoint, not one learning rate for each, no example, or a bad `num` or `batch_size`; else as
+        `per_example_gradient_norms`, for losses that mix examples above all.
 
     Example:
       >>> x = jnp.array([[1.0, 0.0], [3.0, 4.0], [-2.0, 0.0]])
@@ -118,6 +121,9 @@ def influential_examples(
     count = num_examples(train_data, argument="train_data")
     num_examples(test_example, argument="test_example")
     train_data, test_example = jax.tree.map(jnp.asarray, (train_data, test_example))
+    # Where examples mix, the derivative along a direction would be that of something else, without a word.
+    several = train_data if count > 1 else twice(train_data)
+    make_plan(losses_fn, jax.tree.map(jnp.asarray, checkpoints[0]), several, alone=batch_size < count)
     total: Any = 0.0
     for params, rate in zip(checkpoints, rates, strict=True):
         params = jax.tree.map(jnp.asarray, params)

@@ -86,7 +86,7 @@ def noise_scale(
     like the identity; for Adam and other methods that rescale entries it is an order of magnitude.
 
     Args:
-      losses_fn: `losses_fn(params, batch) -> (batch,)`, pure; the loss of an example may depend on no other example.
+      losses_fn: `losses_fn(params, batch) -> (batch,)`, pure; see `per_example_gradient_norms`.
       params: pytree of parameters.
       data: pytree of arrays with a leading example axis of three or more, drawn independently.
       batch_size: how many examples are taken at a time; the result does not depend on it.
@@ -96,7 +96,9 @@ def noise_scale(
       A `NoiseScale` with scalar arrays, float32 at least.
 
     Raises:
-      ValueError: fewer than three examples, a bad `batch_size`, or a `confidence` outside of 0 to 1.
+      ValueError: fewer than three examples, a bad `batch_size`, or a `confidence` outside of 0 to 1; else as
+        `per_example_gradient_norms`, for losses that mix examples above all.
+      TypeError: as there.
 
     Example:
       >>> x = jax.random.normal(jax.random.key(0), (4000, 3)) + 1
@@ -109,6 +111,7 @@ def noise_scale(
     """
     params, data = jax.tree.map(jnp.asarray, (params, data))
     several_examples(data, argument="data", minimum=3)
+    checks.whole_number(batch_size=batch_size, minimum=1, remedy="It is how many examples are taken at a time.")
     checks.number(
         confidence=confidence, minimum=0, below=1, exclusive=True, remedy="0.95 is usual; more makes it wider."
     )
@@ -118,7 +121,7 @@ def noise_scale(
 @partial(jax.jit, static_argnames=("losses_fn", "batch_size", "confidence"))
 def _measure(params: PyTree, data: PyTree, *, losses_fn: Losses, batch_size: int, confidence: float) -> NoiseScale:
     count = num_examples(data)
-    by_layer, mean = norms_and_mean(losses_fn, params, data, size=batch_size, argument="batch_size")
+    by_layer, mean = norms_and_mean(losses_fn, params, data, size=batch_size)
     norms = norm(jnp.stack(list(by_layer.values())), axis=0)
     length, direction = polar(mean)
 

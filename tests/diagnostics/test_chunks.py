@@ -32,9 +32,5 @@ def test_no_part_is_longer_than_asked_for(size, lengths):
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"microbatch_size: expected a whole number >= 1; got 0\. It is how many"):
-        over_chunks(summed, jnp.zeros(2), {"x": X}, size=0)
-    with pytest.raises(ValueError, match=r"batch_size: expected a whole number >= 1; got True"):
-        over_chunks(summed, jnp.zeros(2), {"x": X}, size=True, argument="batch_size")
     with pytest.raises(ValueError, match="batch: expected arrays that share one leading example axis"):
         over_chunks(summed, jnp.zeros(2), {"x": X[:0]}, size=2)

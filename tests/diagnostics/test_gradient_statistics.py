@@ -5,7 +5,7 @@ import pytest
 from flax import linen as nn
 
 import jaxdl
-from jaxdl.diagnostics import gradient_statistics
+from jaxdl.diagnostics import gradient_statistics, gradient_variance, influential_examples, noise_scale
 from tests.reference import example_gradients as reference
 
 
@@ -104,5 +104,34 @@ def test_errors(small_net):
         gradient_statistics(losses, params, (x[:1], y[:1]))
     with pytest.raises(ValueError, match=r"microbatch_size: expected a whole number >= 1; got 0"):
         gradient_statistics(losses, params, (x, y), microbatch_size=0)
-    with pytest.raises(ValueError, match=r"losses: expected one value per example"):
+    with pytest.raises(ValueError, match=r"losses_fn: expected one loss per example"):
         gradient_statistics(lambda p, b: losses(p, b)[:, None], params, (x, y))
+    with pytest.raises(ValueError, match=r"depend on that example alone; got reduce_sum"):
+        gradient_statistics(lambda p, b: losses(p, b) - jnp.mean(losses(p, b)), params, (x, y))
+
+
+def masked(params, x):
+    """What each example is multiplied by goes by its place in the batch."""
+    return (x @ params) * jnp.arange(1.0, len(x) + 1)
+
+
+def test_values_that_go_by_position_are_taken_as_a_whole_or_not_at_all():
+    x = np.random.RandomState(0).randn(6, 2).astype(np.float32)
+    found = gradient_statistics(masked, jnp.ones(2), x)
+    rows = x * np.arange(1, 7)[:, None]
+    np.testing.assert_allclose(found.norms, np.linalg.norm(rows, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(found.variance, [np.trace(np.cov(rows.T))], rtol=1e-4)
+    np.testing.assert_allclose(gradient_variance(masked, jnp.ones(2), x), rows.var(0, ddof=1), rtol=1e-4)
+    for measure in (gradient_statistics, gradient_variance):
+        with pytest.raises(ValueError, match="expected examples that can be taken apart"):
+            measure(masked, jnp.ones(2), x, microbatch_size=3)
+    with pytest.raises(ValueError, match="expected examples that can be taken apart"):
+        noise_scale(masked, jnp.ones(2), x, batch_size=3)
+    with pytest.raises(ValueError, match="expected examples that can be taken apart"):
+        influential_examples(masked, [jnp.ones(2)], x, x[:1], learning_rates=[1.0], batch_size=3)
+
+
+def test_auto_takes_all_where_they_fit(small_net):
+    losses, params, batch = small_net
+    found = gradient_statistics(losses, params, batch, microbatch_size="auto")
+    np.testing.assert_array_equal(found.norms, gradient_statistics(losses, params, batch).norms)

@@ -48,3 +48,5 @@ def test_errors(small_net):
         gradient_variance(losses, params, (x[:1], y[:1]))
     with pytest.raises(ValueError, match=r"microbatch_size: expected a whole number >= 1; got -1"):
         gradient_variance(losses, params, (x, y), microbatch_size=-1)
+    with pytest.raises(ValueError, match=r"depend on that example alone; got reduce_sum"):
+        gradient_variance(lambda p, b: losses(p, b) - jnp.mean(losses(p, b)), params, (x, y))

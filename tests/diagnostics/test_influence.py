@@ -79,3 +79,7 @@ def test_errors(small_net):
         influential_examples(losses, [params], data, data[0][:0], learning_rates=[1.0])
     with pytest.raises(ValueError, match="train_data: expected arrays that share one leading"):
         influential_examples(losses, [params], data[0][:0], test, learning_rates=[1.0])
+    with pytest.raises(ValueError, match=r"depend on that example alone; got reduce_sum"):
+        influential_examples(
+            lambda p, b: losses(p, b) - losses(p, b).mean(), [params], data, test, learning_rates=[1.0]
+        )

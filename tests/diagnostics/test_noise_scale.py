@@ -160,3 +160,5 @@ def test_errors(small_net):
         noise_scale(losses, params, (x, y), batch_size=0)
     with pytest.raises(ValueError, match=r"confidence: expected one finite number > 0 and < 1; got 1\.0\. 0\.95 is"):
         noise_scale(losses, params, (x, y), batch_size=4, confidence=1.0)
+    with pytest.raises(ValueError, match=r"depend on that example alone; got reduce_sum"):
+        noise_scale(lambda p, b: losses(p, b) - jnp.mean(losses(p, b)), params, (x, y), batch_size=4)
