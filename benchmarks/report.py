@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +24,22 @@ within the same round. A ratio is given as the median over the rounds, and in br
 of a whole call that shuffles, trains an epoch and waits for the result; "first call" has what it took to build, compile
 and run once, and counts nowhere else.
 """
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "keras", "torch")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "keras", "torch", "opacus", "backpack-for-pytorch")
 
 
 def table(
-    timings: Sequence[Timing], references: Sequence[Timing], *, flops: float = 0.0, peak: float = 0.0, unit: str = "s"
+    timings: Sequence[Timing],
+    references: Sequence[Timing],
+    *,
+    flops: float = 0.0,
+    peak: float = 0.0,
+    unit: str = "s",
+    extra: tuple[str, Mapping[str, str]] | None = None,
 ) -> str:
-    """One line a contestant, with its ratio to every reference and, if asked for, its share of the peak FLOP/s."""
+    """One line a contestant, with its ratio to every reference and, if asked for, its share of the peak FLOP/s.
+
+    `extra` is one more column: its title, and a cell for each contestant's name.
+    """
     columns = [
         "",
         "first call s",
@@ -39,6 +48,7 @@ def table(
         *(f"/ {reference.name}" for reference in references),
     ]
     columns += ["GFLOP/s", "of peak"] if peak else []
+    columns += [extra[0]] if extra else []
     lines = [columns, ["---"] + ["---:"] * (len(columns) - 1)]
     for timing in timings:
         if timing.missing:
@@ -50,6 +60,7 @@ def table(
         cells += [f"{shown * seconds:.3f}" for seconds in (fastest, np.median(timing.seconds))]
         cells += [ratio(timing, reference) for reference in references]
         cells += [f"{flops / fastest / 1e9:.0f}", f"{flops / fastest / peak:.0%}"] if peak else []
+        cells += [extra[1][timing.name]] if extra else []
         lines.append(cells)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 

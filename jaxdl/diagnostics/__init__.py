@@ -6,8 +6,17 @@ from jaxdl.diagnostics.drift import parameter_drift as parameter_drift
 from jaxdl.diagnostics.gradient_flow import GradientFlow as GradientFlow
 from jaxdl.diagnostics.gradient_flow import gradient_flow as gradient_flow
 from jaxdl.diagnostics.gradient_flow import measure_gradient_flow as measure_gradient_flow
+from jaxdl.diagnostics.gradient_similarity import GradientSimilarity as GradientSimilarity
+from jaxdl.diagnostics.gradient_similarity import gradient_similarity as gradient_similarity
+from jaxdl.diagnostics.gradient_statistics import GradientStatistics as GradientStatistics
+from jaxdl.diagnostics.gradient_statistics import gradient_statistics as gradient_statistics
+from jaxdl.diagnostics.gradient_variance import gradient_variance as gradient_variance
+from jaxdl.diagnostics.influence import Influence as Influence
+from jaxdl.diagnostics.influence import influential_examples as influential_examples
 from jaxdl.diagnostics.jacobians import JacobianSpectrum as JacobianSpectrum
 from jaxdl.diagnostics.jacobians import jacobian_spectrum as jacobian_spectrum
+from jaxdl.diagnostics.noise_scale import NoiseScale as NoiseScale
+from jaxdl.diagnostics.noise_scale import noise_scale as noise_scale
 from jaxdl.diagnostics.non_finite import NonFinite as NonFinite
 from jaxdl.diagnostics.non_finite import first_non_finite as first_non_finite
 from jaxdl.diagnostics.per_example import PerExampleNorms as PerExampleNorms
@@ -29,8 +38,12 @@ from jaxdl.diagnostics.through_time import gradients_through_time as gradients_t
 __all__ = [
     "DIAGNOSTICS",
     "GradientFlow",
+    "GradientSimilarity",
+    "GradientStatistics",
     "GradientsThroughTime",
+    "Influence",
     "JacobianSpectrum",
+    "NoiseScale",
     "NonFinite",
     "NotApplicable",
     "ParameterDrift",
@@ -41,9 +54,14 @@ __all__ = [
     "first_non_finite",
     "gradient_flow",
     "gradient_gram",
+    "gradient_similarity",
+    "gradient_statistics",
+    "gradient_variance",
     "gradients_through_time",
+    "influential_examples",
     "jacobian_spectrum",
     "measure_gradient_flow",
+    "noise_scale",
     "parameter_drift",
     "per_example_clipped_mean",
     "per_example_gradient_norms",

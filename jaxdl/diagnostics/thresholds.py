@@ -12,6 +12,15 @@ class Thresholds:
         vanish or to explode.
       shrinks_in_total, grows_in_total: the same from the last layer to the first.
       cancelled: an error signal this small beside the weight gradient is what rounding leaves of an exact zero.
+      noisy_gradient: a mean gradient is told from noise where its square is this many times what noise alone has.
+      dominant_example: share of the squared norms of a batch above which one example is named.
+      far_from_noise_scale: a batch is small or large where it is this many times below or above the noise scale.
+      uncertain_scale: a noise scale whose interval spans more than this factor is called uncertain.
+      alike_gradients: mean cosine of two examples' gradients above which a batch is called alike.
+      opposed_gradients, opposed_pairs: a batch is conflicting if more than this share of the pairs has a cosine below
+        the first.
+      concentrated_influence: share of the influence above which those that hold it, being less than that share of the
+        examples, are said to decide.
       outlying_norm: factor of the median beyond which an example's gradient norm is said to stand out.
       isometry: singular values of a Jacobian between 1 / this and this are said to be near 1.
       idle_branch: share of a gradient through the branch of a residual block below which the branch is called idle.
@@ -26,6 +35,14 @@ class Thresholds:
     shrinks_in_total: float = 0.01
     grows_in_total: float = 100.0
     cancelled: float = 1e-5
+    noisy_gradient: float = 2.0
+    dominant_example: float = 0.5
+    far_from_noise_scale: float = 4.0
+    uncertain_scale: float = 10.0
+    alike_gradients: float = 0.5
+    opposed_gradients: float = -0.5
+    opposed_pairs: float = 0.1
+    concentrated_influence: float = 0.5
     outlying_norm: float = 5.0
     isometry: float = 1.5
     idle_branch: float = 0.01

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxdl import checks
+from jaxdl.diagnostics.chunks import over_chunks
 from jaxdl.tree import num_examples
 
 PyTree = Any
@@ -41,14 +41,5 @@ def chunk_size(microbatch_size: Any, size: int, bytes_of_one: int, memory_limit:
 
 def in_chunks(of_part: Callable[[PyTree, bool], PyTree], batch: PyTree, chunk: int) -> PyTree:
     """`of_part(part, whole)` of parts of the batch one after the other, results put together along the examples."""
-    size = len(jax.tree.leaves(batch)[0])
-    if chunk >= size:
-        return of_part(batch, True)
-    count = size // chunk
-    parts = jax.tree.map(lambda leaf: jnp.reshape(leaf[: count * chunk], (count, chunk, *leaf.shape[1:])), batch)
-    stacked = jax.lax.map(lambda part: of_part(part, False), parts)
-    done = jax.tree.map(lambda leaf: jnp.reshape(leaf, (count * chunk, *leaf.shape[2:])), stacked)
-    if count * chunk == size:
-        return done
-    rest = of_part(jax.tree.map(lambda leaf: leaf[count * chunk :], batch), False)
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), done, rest)
+    whole = chunk >= num_examples(batch)
+    return over_chunks(lambda carry, part: (carry, of_part(part, whole)), None, batch, size=chunk)[1]
