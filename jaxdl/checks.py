@@ -43,12 +43,24 @@ def objective(value: Any, *, argument: str = "objective") -> None:
             f"{argument}: expected a function of (params, batch); got {kind}. "
             "Pass for example jaxdl.training.supervised(model, loss)."
         )
+    _hashable(argument, value)
+
+
+def compiled_function(*, remedy: str, **argument: Any) -> None:
+    """Raises TypeError unless the one keyword left is a function by which a compiled program can be kept."""
+    ((name, value),) = argument.items()
+    if not callable(value):
+        raise TypeError(f"{name}: expected a function; got {type(value).__name__}. {remedy}")
+    _hashable(name, value)
+
+
+def _hashable(name: str, value: Any) -> None:
     try:
         hash(value)
     except TypeError:
         raise TypeError(
-            f"{argument}: expected something hashable, since compiled programs are kept by it; got {kind}, which is "
-            "not. Define __hash__, or wrap it in a function."
+            f"{name}: expected something hashable, since compiled programs are kept by it; got {type(value).__name__}, "
+            "which is not. Define __hash__, or wrap it in a function."
         ) from None
 
 

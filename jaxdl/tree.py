@@ -185,6 +185,11 @@ def joint_norm(norms: Mapping[str, jax.Array], paths: Sequence[str]) -> jax.Arra
     return norm(jnp.stack([norms[path] for path in paths])) if paths else jnp.zeros(())
 
 
+def num_entries(tree: PyTree) -> int:
+    """The number of numbers in all leaves together."""
+    return sum(int(jnp.size(leaf)) for leaf in jax.tree.leaves(tree))
+
+
 def num_examples(data: PyTree, *, argument: str = "data") -> int:
     """The common leading length of all leaves.
 

@@ -24,3 +24,12 @@ def test_an_array_known_before_a_trace_is_judged_inside_of_it(value):
     assert jax.jit(lambda: judged(3))() == 0
     with pytest.raises(ValueError, match=r"x: expected one finite number >= 0 and < 0\.25; got Array"):
         jax.jit(lambda: judged(0.25))()
+
+
+def test_compiled_functions():
+    checks.compiled_function(loss_fn=len, remedy="")
+    with pytest.raises(TypeError, match=r"loss_fn: expected a function; got int\. Pass one\."):
+        checks.compiled_function(loss_fn=1, remedy="Pass one.")
+    unhashable = type("Losses", (), {"__call__": lambda self: 0, "__eq__": lambda a, b: True})()
+    with pytest.raises(TypeError, match=r"loss_fn: expected something hashable, .*; got Losses, which is not\. Define"):
+        checks.compiled_function(loss_fn=unhashable, remedy="")

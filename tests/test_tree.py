@@ -200,3 +200,8 @@ def test_leaves_left_out_are_known_by_path_and_shape_but_not_chosen():
 def test_the_norm_has_a_derivative_at_zero_too():
     np.testing.assert_array_equal(jax.grad(tree.norm)(jnp.zeros(3)), np.zeros(3))
     np.testing.assert_allclose(jax.grad(tree.norm)(jnp.array([3.0, -4.0])), [0.6, -0.8], rtol=1e-6)
+
+
+def test_number_of_entries():
+    assert tree.num_entries({"a": np.zeros((2, 3)), "b": [1.0, np.zeros(0)]}) == 7
+    assert tree.num_entries({}) == 0

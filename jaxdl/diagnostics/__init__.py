@@ -1,6 +1,21 @@
 """Diagnostics: pure measurements of a model in training, with a table, a verdict and a picture."""
 
 from jaxdl.diagnostics.applicability import NotApplicable as NotApplicable
+from jaxdl.diagnostics.curvature import CriticalPoint as CriticalPoint
+from jaxdl.diagnostics.curvature import Eigenvalues as Eigenvalues
+from jaxdl.diagnostics.curvature import Sharpness as Sharpness
+from jaxdl.diagnostics.curvature import SignArgument as SignArgument
+from jaxdl.diagnostics.curvature import SpectralDensity as SpectralDensity
+from jaxdl.diagnostics.curvature import TraceEstimate as TraceEstimate
+from jaxdl.diagnostics.curvature import critical_point as critical_point
+from jaxdl.diagnostics.curvature import gauss_newton_vector_product as gauss_newton_vector_product
+from jaxdl.diagnostics.curvature import hessian_trace as hessian_trace
+from jaxdl.diagnostics.curvature import hessian_vector_product as hessian_vector_product
+from jaxdl.diagnostics.curvature import measure_sharpness as measure_sharpness
+from jaxdl.diagnostics.curvature import sharpness as sharpness
+from jaxdl.diagnostics.curvature import sign_argument as sign_argument
+from jaxdl.diagnostics.curvature import spectral_density as spectral_density
+from jaxdl.diagnostics.curvature import top_eigenvalues as top_eigenvalues
 from jaxdl.diagnostics.drift import ParameterDrift as ParameterDrift
 from jaxdl.diagnostics.drift import parameter_drift as parameter_drift
 from jaxdl.diagnostics.gradient_flow import GradientFlow as GradientFlow
@@ -15,6 +30,10 @@ from jaxdl.diagnostics.influence import Influence as Influence
 from jaxdl.diagnostics.influence import influential_examples as influential_examples
 from jaxdl.diagnostics.jacobians import JacobianSpectrum as JacobianSpectrum
 from jaxdl.diagnostics.jacobians import jacobian_spectrum as jacobian_spectrum
+from jaxdl.diagnostics.landscape import Basin as Basin
+from jaxdl.diagnostics.landscape import Landscape as Landscape
+from jaxdl.diagnostics.landscape import basin_width as basin_width
+from jaxdl.diagnostics.landscape import loss_landscape as loss_landscape
 from jaxdl.diagnostics.noise_scale import NoiseScale as NoiseScale
 from jaxdl.diagnostics.noise_scale import noise_scale as noise_scale
 from jaxdl.diagnostics.non_finite import NonFinite as NonFinite
@@ -37,30 +56,45 @@ from jaxdl.diagnostics.through_time import gradients_through_time as gradients_t
 
 __all__ = [
     "DIAGNOSTICS",
+    "Basin",
+    "CriticalPoint",
+    "Eigenvalues",
     "GradientFlow",
     "GradientSimilarity",
     "GradientStatistics",
     "GradientsThroughTime",
     "Influence",
     "JacobianSpectrum",
+    "Landscape",
     "NoiseScale",
     "NonFinite",
     "NotApplicable",
     "ParameterDrift",
     "PerExampleNorms",
     "Report",
+    "Sharpness",
+    "SignArgument",
     "SkipShare",
+    "SpectralDensity",
     "Thresholds",
+    "TraceEstimate",
+    "basin_width",
+    "critical_point",
     "first_non_finite",
+    "gauss_newton_vector_product",
     "gradient_flow",
     "gradient_gram",
     "gradient_similarity",
     "gradient_statistics",
     "gradient_variance",
     "gradients_through_time",
+    "hessian_trace",
+    "hessian_vector_product",
     "influential_examples",
     "jacobian_spectrum",
+    "loss_landscape",
     "measure_gradient_flow",
+    "measure_sharpness",
     "noise_scale",
     "parameter_drift",
     "per_example_clipped_mean",
@@ -69,5 +103,9 @@ __all__ = [
     "per_example_plan",
     "per_layer_gradient_norms",
     "report",
+    "sharpness",
+    "sign_argument",
     "skip_share",
+    "spectral_density",
+    "top_eigenvalues",
 ]

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxdl.diagnostics.reports import cell
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ def table(flow: "GradientFlow") -> str:
     width = max(len("layer"), *(len(name) for name in flow.layers))
     lines = [" ".join([f"{'layer':<{width}}", *(f"{column:>15}" for column in columns)])]
     for i, name in enumerate(flow.layers):
-        cells = (float(np.asarray(column)[i]) for column in values)
-        lines.append(" ".join([f"{name:<{width}}", *(f"{_cell(cell):>15}" for cell in cells)]))
+        numbers = (float(np.asarray(column)[i]) for column in values)
+        lines.append(" ".join([f"{name:<{width}}", *(f"{cell(value):>15}" for value in numbers)]))
     lines += [f"{name:<{width}} {'not used with the batch':>15}" for name in flow.unused]
     return "\n".join(lines)
 
@@ -126,10 +127,6 @@ def plot(flow: "GradientFlow", path: Any = None, *, steps: Any = None, title: st
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure
-
-
-def _cell(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.4g}"
 
 
 def _single(flow: "GradientFlow") -> None:

@@ -28,6 +28,14 @@ class Thresholds:
       shrinks_through_time, grows_through_time: factor of a recurrent Jacobian product over the whole sequence beyond
         which the recurrence is said to vanish or to explode.
       stands_still: relative distance of a layer from its start below which it is said not to have moved.
+      flat_curvature: an eigenvalue of at most this share of the largest magnitude is said to be flat; in float32
+        rounding leaves about 1e-6 of an exact zero, more in a deep network.
+      unresolved: an eigenvalue whose residual is more than this share of it is said not to be resolved.
+      standard_errors: an estimate within this many of its standard errors of 0 has no sign.
+      sampling_errors: a share this many standard errors from its expectation is said to differ.
+      critical_gradient: the longest gradient of a point that is called critical.
+      wide_basin, narrow_basin: mean increase of the loss under relative perturbations, up to which a basin is called
+        wide, and from which on narrow.
     """
 
     shrinks_per_layer: float = 0.5
@@ -50,6 +58,13 @@ class Thresholds:
     shrinks_through_time: float = 1e-3
     grows_through_time: float = 1e3
     stands_still: float = 1e-3
+    flat_curvature: float = 1e-4
+    unresolved: float = 0.01
+    standard_errors: float = 2.0
+    sampling_errors: float = 3.0
+    critical_gradient: float = 1e-4
+    wide_basin: float = 0.1
+    narrow_basin: float = 1.0
 
 
 DEFAULTS = Thresholds()

@@ -5,6 +5,7 @@ finite makes all of s NaN.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -77,13 +78,16 @@ class Lanczos(NamedTuple):
     off_diagonal: jax.Array
 
 
-def lanczos(product: Function, start: jax.Array, *, num_vectors: int) -> Lanczos:
+def lanczos(product: Function, start: jax.Array, *, num_vectors: int, restart_key: jax.Array | None = None) -> Lanczos:
     """The Lanczos process for a symmetric `product`, every new vector made orthogonal to ALL before it, twice.
 
     Args:
       product: `v -> A v` of vectors `(n,)`, A symmetric.
       start: `(n,)`.
       num_vectors: k, from 1 to n.
+      restart_key: where the subspace ends before k vectors, go on with a random direction orthogonal to it, in place
+        of rows of zeros. The basis then always has k vectors, and repeated eigenvalues are found as often as they
+        occur; with k = n all of them.
 
     References:
       Golub and Van Loan, "Matrix Computations", 4th edition, section 10.1; Giraud et al., "The loss of orthogonality
@@ -106,6 +110,10 @@ def lanczos(product: Function, start: jax.Array, *, num_vectors: int) -> Lanczos
         ended = length <= small * scale
         length = jnp.where(ended, 0, length)
         following = jnp.where(ended, 0, image / jnp.where(ended, 1, length))
+        if restart_key is not None:
+            fresh = partial(_outside, basis, jax.random.fold_in(restart_key, i))
+            # Behind the last vector nothing follows, and of n vectors none is left.
+            following = jax.lax.cond(ended & (i + 1 < num_vectors), fresh, lambda: following)
         return (basis, following, scale), (diagonal, length, jnp.any(vector != 0))
 
     empty = jnp.zeros((num_vectors, start.size), start.dtype)
@@ -113,6 +121,15 @@ def lanczos(product: Function, start: jax.Array, *, num_vectors: int) -> Lanczos
     (basis, _, scale), (diagonal, lengths, alive) = jax.lax.scan(grow, begun, jnp.arange(num_vectors))
     decoupled = jnp.where(scale == 0, 1, scale)
     return Lanczos(basis, jnp.where(alive, diagonal, decoupled), lengths[:-1])
+
+
+def _outside(basis: jax.Array, key: jax.Array) -> jax.Array:
+    """A random direction orthogonal to the rows, and so to the subspace that they span."""
+    vector = jax.random.normal(key, basis.shape[1:], basis.dtype)
+    for _ in range(2):
+        inside = jnp.matmul(basis, vector, precision=HIGHEST)
+        vector = vector - jnp.matmul(inside, basis, precision=HIGHEST)
+    return _polar(vector)[1]
 
 
 def _polar(g: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -15,11 +15,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from jaxdl import checks
+from jaxdl import checks, tree
 from jaxdl.optimizers import curvature
 from jaxdl.optimizers.hyperparameters import ScalarOrSchedule, check_rate
 from jaxdl.optimizers.value_functions import in_full_precision
@@ -175,7 +174,7 @@ def saddle_free_newton(
         return curvature.krylov_saddle_free_step(f, x, g, damping, num_lanczos=min(num_lanczos, x.size))
 
     def check_size(params: PyTree) -> None:
-        size = sum(jnp.size(leaf) for leaf in jax.tree.leaves(params))
+        size = tree.num_entries(params)
         if num_lanczos is None and size > DENSE_LIMIT:
             raise ValueError(
                 f"num_lanczos: expected a number for more than {DENSE_LIMIT} parameters, since the eigendecomposition "

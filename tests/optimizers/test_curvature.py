@@ -133,3 +133,24 @@ def test_conjugate_gradients_asked_for_more_than_floats_can_tell_stop_at_what_th
         g = jnp.asarray(eigenvalues, jnp.float32)
         step = curvature.conjugate_gradient_step(f, jnp.zeros(6), g, 0.0, tolerance=0.0, max_iterations=1000)
         np.testing.assert_allclose(step, 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("eigenvalues", [[2.0] * 4, [2.0, 2.0, -1.0, -1.0], [0.0, 0.0, 0.0, 3.0], [0.0] * 4])
+def test_with_a_restart_the_basis_is_whole_and_all_eigenvalues_are_found(eigenvalues):
+    matrix = jnp.asarray(symmetric(eigenvalues), jnp.float32)
+    run = jax.jit(
+        lambda start: curvature.lanczos(lambda v: matrix @ v, start, num_vectors=4, restart_key=jax.random.key(0))
+    )
+    found = run(jnp.array([1.0, -2.0, 0.5, 1.0]))
+    np.testing.assert_allclose(found.basis @ found.basis.T, np.eye(4), atol=1e-6)
+    tridiagonal = np.diag(found.diagonal) + np.diag(found.off_diagonal, 1) + np.diag(found.off_diagonal, -1)
+    np.testing.assert_allclose(np.linalg.eigvalsh(tridiagonal), sorted(eigenvalues), atol=1e-6)
+
+
+def test_a_restart_changes_nothing_where_the_subspace_goes_on(same_bytes):
+    matrix, start = jnp.asarray(symmetric(np.linspace(-3, 5, 12)), jnp.float32), jnp.asarray(DRAWS.randn(12))
+    plain, restarted = (
+        curvature.lanczos(lambda v: matrix @ v, start, num_vectors=6, restart_key=key)
+        for key in (None, jax.random.key(0))
+    )
+    same_bytes(plain, restarted)

@@ -1,0 +1,62 @@
+"""Text tables and empty pictures for the reports of measurements."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def cell(value: float) -> str:
+    """Four significant digits; "-" for what there is not."""
+    return "-" if np.isnan(value) else f"{value:.4g}"
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lines of equal length, the first column flush left, the others flush right."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    )
+
+
+def canvas() -> "tuple[Figure, Axes]":
+    """A figure with one set of axes, not shown."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def finished(figure: "Figure", axes: "Axes", path: Any, title: str) -> "Figure":
+    """The figure with its title, broken into lines, and saved if there is a path."""
+    import textwrap
+
+    if title:
+        axes.set_title("\n".join(textwrap.wrap(title, 100)), fontsize=10)
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure
+
+
+def single(argument: str, array: Any, *, ndim: int = 0) -> None:
+    """Raises ValueError for the report of several stacked measurements at once.
+
+    Args:
+      argument: how the message calls the measurement.
+      array: one of its arrays.
+      ndim: how many axes that has in one measurement.
+    """
+    shape = np.shape(array)
+    if len(shape) != ndim:
+        raise ValueError(
+            f"{argument}: expected one measurement; got {len(shape) - ndim} more axes, arrays of shape {shape}. "
+            f"Pick one, such as {argument}[0]."
+        )
