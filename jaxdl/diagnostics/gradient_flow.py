@@ -1,6 +1,5 @@
 """How the gradient fares from layer to layer: the measurement."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +12,7 @@ import optax
 from jaxdl import checks
 from jaxdl.diagnostics import flow_report
 from jaxdl.diagnostics.layers import Layer, Structure, find_structure, flat_inputs
+from jaxdl.diagnostics.subject import as_objective, prepared
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 from jaxdl.jaxprs import Edit, Use, evaluate_edited, vector_shape
 from jaxdl.losses import batch_mean
@@ -111,19 +111,11 @@ def gradient_flow(
       >>> flow.error_signal.shape
       (1,)
     """
-    checks.objective(objective)
-    if hasattr(params, "params") and hasattr(params, "model_state"):
-        state, params = params, params.params
-        model_state = state.model_state if model_state is None else model_state
+    subject = prepared(objective, params, batch, model_state=model_state, key=key)
     if tx is not None:
         checks.optimizer(tx)
-        opt_state = tx.init(params) if opt_state is None else opt_state
-    key = jax.random.key(0) if key is None else key
-    checks.one_key(key)
-    return _measure(
-        jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, batch), model_state or {}, key, opt_state,
-        objective=objective, train=train, tx=tx,
-    )  # fmt: skip
+        opt_state = tx.init(subject.params) if opt_state is None else opt_state
+    return _measure(*subject, opt_state, objective=objective, train=train, tx=tx)
 
 
 def measure_gradient_flow(moment: Any) -> GradientFlow:
@@ -150,19 +142,12 @@ def _measure(
     train: bool,
     tx: optax.GradientTransformation | None,
 ) -> GradientFlow:
-    objective = _as_objective(objective)
+    objective = as_objective(objective)
     context: dict[str, Any] = dict(model_state=model_state, key=key, train=train)
     structure = find_structure(objective, params, batch, **context)
     grads = jax.grad(lambda p: batch_mean(objective(p, batch, **context)[0]))(params)
     updates = None if tx is None else tx.update(grads, opt_state, params)[0]
     return _assembled(structure, params, batch, grads, updates)
-
-
-def _as_objective(fn: Callable[..., Any]) -> Callable[..., Any]:
-    parameters = inspect.signature(fn).parameters.values()
-    if any(p.name == "model_state" or p.kind is p.VAR_KEYWORD for p in parameters):
-        return fn
-    return lambda params, batch, **_: (fn(params, batch), None)
 
 
 def _assembled(

@@ -9,9 +9,14 @@ class Thresholds:
 
     Attributes:
       shrinks_per_layer, grows_per_layer: mean factor per layer, towards the input, beyond which a gradient is said to
-        vanish or to explode.
+        vanish or to explode; towards the output, the root mean square of a signal.
       shrinks_in_total, grows_in_total: the same from the last layer to the first.
       cancelled: an error signal this small beside the weight gradient is what rounding leaves of an exact zero.
+      saturated: share of entries with a small derivative above which a layer is called saturated. Half of ReLU's are
+        0 in good health.
+      alike: mean cosine of two examples' pre-activations above which a layer is said to tell them apart no longer.
+      dead: share of dead units from which on a layer is named.
+      stuck: the same of units that are saturated for every example.
     """
 
     shrinks_per_layer: float = 0.5
@@ -19,6 +24,10 @@ class Thresholds:
     shrinks_in_total: float = 0.01
     grows_in_total: float = 100.0
     cancelled: float = 1e-5
+    saturated: float = 0.8
+    alike: float = 0.999
+    dead: float = 0.1
+    stuck: float = 0.1
 
 
 DEFAULTS = Thresholds()

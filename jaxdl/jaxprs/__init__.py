@@ -9,6 +9,13 @@ from jaxdl.jaxprs.evaluation import evaluate as evaluate
 from jaxdl.jaxprs.evaluation import forwarded_inputs as forwarded_inputs
 from jaxdl.jaxprs.evaluation import open_jaxpr as open_jaxpr
 from jaxdl.jaxprs.evaluation import scan_counts as scan_counts
+from jaxdl.jaxprs.levels import Level as Level
+from jaxdl.jaxprs.levels import Node as Node
+from jaxdl.jaxprs.levels import all_levels as all_levels
+from jaxdl.jaxprs.levels import arriving as arriving
+from jaxdl.jaxprs.levels import carrying as carrying
+from jaxdl.jaxprs.levels import elementwise as elementwise
+from jaxdl.jaxprs.levels import written_out as written_out
 from jaxdl.jaxprs.taps import Tap as Tap
 from jaxdl.jaxprs.taps import evaluate_tapped as evaluate_tapped
 from jaxdl.jaxprs.taps import scans_around as scans_around
@@ -18,9 +25,15 @@ from jaxdl.jaxprs.uses import trace as trace
 
 __all__ = [
     "Edit",
+    "Level",
+    "Node",
     "Tap",
     "Use",
+    "all_levels",
+    "arriving",
     "bind",
+    "carrying",
+    "elementwise",
     "evaluate",
     "evaluate_edited",
     "evaluate_tapped",
@@ -32,4 +45,5 @@ __all__ = [
     "scans_around",
     "trace",
     "vector_shape",
+    "written_out",
 ]
