@@ -3,16 +3,28 @@
 from jaxdl.diagnostics.gradient_flow import GradientFlow as GradientFlow
 from jaxdl.diagnostics.gradient_flow import gradient_flow as gradient_flow
 from jaxdl.diagnostics.gradient_flow import measure_gradient_flow as measure_gradient_flow
+from jaxdl.diagnostics.mean_field import Curves as Curves
+from jaxdl.diagnostics.mean_field import MeanField as MeanField
+from jaxdl.diagnostics.mean_field import correlation_map as correlation_map
+from jaxdl.diagnostics.mean_field import depth_curves as depth_curves
+from jaxdl.diagnostics.mean_field import length_map as length_map
+from jaxdl.diagnostics.mean_field import mean_field as mean_field
 from jaxdl.diagnostics.signal_propagation import SignalPropagation as SignalPropagation
 from jaxdl.diagnostics.signal_propagation import measure_signals as measure_signals
 from jaxdl.diagnostics.signal_propagation import signal_propagation as signal_propagation
 from jaxdl.diagnostics.thresholds import Thresholds as Thresholds
 
 __all__ = [
+    "Curves",
     "GradientFlow",
+    "MeanField",
     "SignalPropagation",
     "Thresholds",
+    "correlation_map",
+    "depth_curves",
     "gradient_flow",
+    "length_map",
+    "mean_field",
     "measure_gradient_flow",
     "measure_signals",
     "signal_propagation",

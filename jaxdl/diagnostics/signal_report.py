@@ -1,5 +1,6 @@
 """How a signal fares on its way forward: the table, the verdict and the picture, on the host."""
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -153,9 +154,10 @@ def plot(signals: "SignalPropagation", path: Any = None, *, title: str | None = 
     figure = Figure(figsize=(8, 6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
     positions = np.arange(len(signals.layers))
+    passed = np.asarray(signals.activation_variance)
     for label, values, style in (
         ("q, mean square of z", signals.length, "o-"),
-        ("variance of a", signals.activation_variance, "s--"),
+        ("variance of a", np.where([name is None for name in signals.activations], np.nan, passed), "s--"),
         ("error signal", signals.error_norm, "^:"),
     ):
         upper.plot(positions, np.asarray(values, np.float64), style, label=label)
@@ -169,7 +171,7 @@ def plot(signals: "SignalPropagation", path: Any = None, *, title: str | None = 
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    title = verdict(signals).replace(": ", ":\n", 1).replace("; ", ";\n") if title is None else title
+    title = textwrap.fill(verdict(signals), 100) if title is None else title
     if title:
         upper.set_title(title, fontsize=9)
     if path is not None:

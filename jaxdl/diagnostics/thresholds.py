@@ -17,6 +17,7 @@ class Thresholds:
       alike: mean cosine of two examples' pre-activations above which a layer is said to tell them apart no longer.
       dead: share of dead units from which on a layer is named.
       stuck: the same of units that are saturated for every example.
+      critical: distance of chi_1 to 1 up to which a random network is called critical.
     """
 
     shrinks_per_layer: float = 0.5
@@ -28,6 +29,7 @@ class Thresholds:
     alike: float = 0.999
     dead: float = 0.1
     stuck: float = 0.1
+    critical: float = 1e-3
 
 
 DEFAULTS = Thresholds()
