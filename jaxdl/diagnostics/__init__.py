@@ -13,6 +13,11 @@ from jaxdl.diagnostics.signal_propagation import SignalPropagation as SignalProp
 from jaxdl.diagnostics.signal_propagation import measure_signals as measure_signals
 from jaxdl.diagnostics.signal_propagation import signal_propagation as signal_propagation
 from jaxdl.diagnostics.thresholds import Thresholds as Thresholds
+from jaxdl.diagnostics.unit_deaths import UnitDeaths as UnitDeaths
+from jaxdl.diagnostics.unit_deaths import unit_deaths as unit_deaths
+from jaxdl.diagnostics.unit_health import UnitHealth as UnitHealth
+from jaxdl.diagnostics.unit_health import measure_unit_health as measure_unit_health
+from jaxdl.diagnostics.unit_health import unit_health as unit_health
 
 __all__ = [
     "Curves",
@@ -20,6 +25,8 @@ __all__ = [
     "MeanField",
     "SignalPropagation",
     "Thresholds",
+    "UnitDeaths",
+    "UnitHealth",
     "correlation_map",
     "depth_curves",
     "gradient_flow",
@@ -27,5 +34,8 @@ __all__ = [
     "mean_field",
     "measure_gradient_flow",
     "measure_signals",
+    "measure_unit_health",
     "signal_propagation",
+    "unit_deaths",
+    "unit_health",
 ]
