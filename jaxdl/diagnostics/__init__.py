@@ -34,6 +34,12 @@ from jaxdl.diagnostics.landscape import Basin as Basin
 from jaxdl.diagnostics.landscape import Landscape as Landscape
 from jaxdl.diagnostics.landscape import basin_width as basin_width
 from jaxdl.diagnostics.landscape import loss_landscape as loss_landscape
+from jaxdl.diagnostics.mean_field import Curves as Curves
+from jaxdl.diagnostics.mean_field import MeanField as MeanField
+from jaxdl.diagnostics.mean_field import correlation_map as correlation_map
+from jaxdl.diagnostics.mean_field import depth_curves as depth_curves
+from jaxdl.diagnostics.mean_field import length_map as length_map
+from jaxdl.diagnostics.mean_field import mean_field as mean_field
 from jaxdl.diagnostics.noise_scale import NoiseScale as NoiseScale
 from jaxdl.diagnostics.noise_scale import noise_scale as noise_scale
 from jaxdl.diagnostics.non_finite import NonFinite as NonFinite
@@ -48,16 +54,25 @@ from jaxdl.diagnostics.per_example import per_layer_gradient_norms as per_layer_
 from jaxdl.diagnostics.report import DIAGNOSTICS as DIAGNOSTICS
 from jaxdl.diagnostics.report import Report as Report
 from jaxdl.diagnostics.report import report as report
+from jaxdl.diagnostics.signal_propagation import SignalPropagation as SignalPropagation
+from jaxdl.diagnostics.signal_propagation import measure_signals as measure_signals
+from jaxdl.diagnostics.signal_propagation import signal_propagation as signal_propagation
 from jaxdl.diagnostics.skips import SkipShare as SkipShare
 from jaxdl.diagnostics.skips import skip_share as skip_share
 from jaxdl.diagnostics.thresholds import Thresholds as Thresholds
 from jaxdl.diagnostics.through_time import GradientsThroughTime as GradientsThroughTime
 from jaxdl.diagnostics.through_time import gradients_through_time as gradients_through_time
+from jaxdl.diagnostics.unit_deaths import UnitDeaths as UnitDeaths
+from jaxdl.diagnostics.unit_deaths import unit_deaths as unit_deaths
+from jaxdl.diagnostics.unit_health import UnitHealth as UnitHealth
+from jaxdl.diagnostics.unit_health import measure_unit_health as measure_unit_health
+from jaxdl.diagnostics.unit_health import unit_health as unit_health
 
 __all__ = [
     "DIAGNOSTICS",
     "Basin",
     "CriticalPoint",
+    "Curves",
     "Eigenvalues",
     "GradientFlow",
     "GradientSimilarity",
@@ -66,6 +81,7 @@ __all__ = [
     "Influence",
     "JacobianSpectrum",
     "Landscape",
+    "MeanField",
     "NoiseScale",
     "NonFinite",
     "NotApplicable",
@@ -74,12 +90,17 @@ __all__ = [
     "Report",
     "Sharpness",
     "SignArgument",
+    "SignalPropagation",
     "SkipShare",
     "SpectralDensity",
     "Thresholds",
     "TraceEstimate",
+    "UnitDeaths",
+    "UnitHealth",
     "basin_width",
+    "correlation_map",
     "critical_point",
+    "depth_curves",
     "first_non_finite",
     "gauss_newton_vector_product",
     "gradient_flow",
@@ -92,9 +113,13 @@ __all__ = [
     "hessian_vector_product",
     "influential_examples",
     "jacobian_spectrum",
+    "length_map",
     "loss_landscape",
+    "mean_field",
     "measure_gradient_flow",
     "measure_sharpness",
+    "measure_signals",
+    "measure_unit_health",
     "noise_scale",
     "parameter_drift",
     "per_example_clipped_mean",
@@ -105,7 +130,10 @@ __all__ = [
     "report",
     "sharpness",
     "sign_argument",
+    "signal_propagation",
     "skip_share",
     "spectral_density",
     "top_eigenvalues",
+    "unit_deaths",
+    "unit_health",
 ]

@@ -22,7 +22,8 @@ class Layer(NamedTuple):
       bias: path of the parameter that is only ever added to data, if there is one.
       matrix: whether it multiplies data by a weight of two or more dimensions.
       shifts: for a matrix without bias, the uses of its weight; none where they cannot be told apart.
-      products: the uses in which its weight multiplies data.
+      products: the uses in which it multiplies.
+      additions: those in which its bias is added.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Layer(NamedTuple):
     matrix: bool
     shifts: tuple[Use, ...]
     products: tuple[Use, ...]
+    additions: tuple[Use, ...]
 
 
 class Structure(NamedTuple):
@@ -101,7 +103,8 @@ def _layer(name: str, leaves: dict[str, Any], owners: list[str], uses: list[Use]
     products = [use for use in uses if use.feature_axes is not None and any(_multiplies(i, leaves, use) for i in own)]
     bias = paths[biases[0]] if biases else None
     shifts = tuple(products) if bias is None and _separable(own, products, leaves, uses) else ()
-    return Layer(name, weights, bias, bool(products), shifts, tuple(products))
+    additions = tuple(use for use in uses if use.params.intersection(biases))
+    return Layer(name, weights, bias, bool(products), shifts, tuple(products), additions)
 
 
 def _multiplies(leaf: int, leaves: dict[str, Any], use: Use) -> bool:

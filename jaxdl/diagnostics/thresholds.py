@@ -9,7 +9,7 @@ class Thresholds:
 
     Attributes:
       shrinks_per_layer, grows_per_layer: mean factor per layer, towards the input, beyond which a gradient is said to
-        vanish or to explode.
+        vanish or to explode; towards the output, the root mean square of a signal.
       shrinks_in_total, grows_in_total: the same from the last layer to the first.
       cancelled: an error signal this small beside the weight gradient is what rounding leaves of an exact zero.
       noisy_gradient: a mean gradient is told from noise where its square is this many times what noise alone has.
@@ -36,6 +36,12 @@ class Thresholds:
       critical_gradient: the longest gradient of a point that is called critical.
       wide_basin, narrow_basin: mean increase of the loss under relative perturbations, up to which a basin is called
         wide, and from which on narrow.
+      saturated: share of entries with a small derivative above which a layer is called saturated. Half of ReLU's are
+        0 in good health.
+      alike: mean cosine of two examples' pre-activations above which a layer is said to tell them apart no longer.
+      dead: share of dead units from which on a layer is named.
+      stuck: the same of units that are saturated for every example.
+      critical: distance of chi_1 to 1 up to which a random network is called critical.
     """
 
     shrinks_per_layer: float = 0.5
@@ -65,6 +71,11 @@ class Thresholds:
     critical_gradient: float = 1e-4
     wide_basin: float = 0.1
     narrow_basin: float = 1.0
+    saturated: float = 0.8
+    alike: float = 0.999
+    dead: float = 0.1
+    stuck: float = 0.1
+    critical: float = 1e-3
 
 
 DEFAULTS = Thresholds()

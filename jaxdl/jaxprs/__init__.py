@@ -17,6 +17,13 @@ from jaxdl.jaxprs.graph import Graph as Graph
 from jaxdl.jaxprs.graph import Node as Node
 from jaxdl.jaxprs.graph import flatten as flatten
 from jaxdl.jaxprs.graph import is_floating as is_floating
+from jaxdl.jaxprs.levels import Level as Level
+from jaxdl.jaxprs.levels import Node as Node
+from jaxdl.jaxprs.levels import all_levels as all_levels
+from jaxdl.jaxprs.levels import arriving as arriving
+from jaxdl.jaxprs.levels import carrying as carrying
+from jaxdl.jaxprs.levels import elementwise as elementwise
+from jaxdl.jaxprs.levels import written_out as written_out
 from jaxdl.jaxprs.taps import Tap as Tap
 from jaxdl.jaxprs.taps import evaluate_tapped as evaluate_tapped
 from jaxdl.jaxprs.taps import scans_around as scans_around
@@ -32,14 +39,19 @@ __all__ = [
     "Axis",
     "Edit",
     "Graph",
+    "Level",
     "Node",
     "Site",
     "Tap",
     "Turns",
     "Use",
     "Where",
+    "all_levels",
+    "arriving",
     "bind",
+    "carrying",
     "constant_along",
+    "elementwise",
     "evaluate",
     "evaluate_edited",
     "evaluate_tapped",
@@ -56,4 +68,5 @@ __all__ = [
     "scans_around",
     "trace",
     "vector_shape",
+    "written_out",
 ]
