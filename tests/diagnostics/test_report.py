@@ -89,6 +89,7 @@ class Result:
     ("sentence", "kind"),
     [
         ("healthy", "healthy"),
+        ("no dead units: healthy", "healthy"),
         ("a: exploding; b: healthy", "sick"),
         ("a: healthy; 3 dead units in b", "sick"),
         ("a: healthy; the gradient of the loss is not finite there", "sick"),
