@@ -8,16 +8,14 @@ from jaxdl.jaxprs import Node, Use, Where, flatten, is_floating, scan_counts
 
 
 class State(NamedTuple):
-    """One array that a recurrence carries.
+    """One array that a recurrence makes anew in every turn.
 
     Attributes:
-      carried: its number among what the scan carries.
       where: place of the equation in the scan's body that makes it anew in every turn.
       output: as which of that equation's outputs.
       shape, dtype: of the array in one turn.
     """
 
-    carried: int
     where: Where
     output: int
     shape: tuple[int, ...]
@@ -31,11 +29,14 @@ class Recurrence(NamedTuple):
       name: common path of the layers in it or, failing that, of those that meet the state.
       scan: the equation in the flat program.
       states: what is carried, floating-point and made anew in every turn.
+      carried: numbers, among all that the scan carries, of what changes from turn to turn and has a gradient; a value
+        that is carried for two turns has two.
     """
 
     name: str
     scan: Node
     states: tuple[State, ...]
+    carried: tuple[int, ...]
 
 
 def find_recurrences(structure: Structure) -> list[Recurrence]:
@@ -49,10 +50,10 @@ def find_recurrences(structure: Structure) -> list[Recurrence]:
         if node.eqn.primitive.name == "scan":
             inside = [use for use in structure.uses if _repeats(use, node.where)]
             recurrent = _meeting_state(inside, node)
-            states = _states(node)
+            states, carried = _states(node)
             if recurrent and states:
                 name = _shared_path(_layers(structure, inside)) or common_path(_layers(structure, recurrent))
-                found.append(Recurrence(name, node, states))
+                found.append(Recurrence(name, node, states, carried))
     return found
 
 
@@ -75,17 +76,21 @@ def _repeats(use: Use, scan: Where) -> bool:
     return use.feature_axes is not None and use.where[: len(scan)] == scan and scan not in use.sliced_by
 
 
-def _states(scan: Node) -> tuple[State, ...]:
+def _states(scan: Node) -> tuple[tuple[State, ...], tuple[int, ...]]:
     body = scan.eqn.params["jaxpr"].jaxpr
     graph = flatten(body)
     producers = graph.producers()
+    first, num_carry = scan_counts(scan.eqn)
     found: dict[int, State] = {}
-    _, num_carry = scan_counts(scan.eqn)
-    for carried, (value, var) in enumerate(zip(graph.outputs[:num_carry], body.outvars, strict=False)):
-        if value in producers and value not in found and is_floating(var.aval):
+    carried = []
+    for i, (value, var) in enumerate(zip(graph.outputs[:num_carry], body.outvars, strict=False)):
+        if value is None or value == graph.inputs[first + i] or not is_floating(var.aval):
+            continue
+        carried.append(i)
+        if value in producers:
             node, output = producers[value]
-            found[value] = State(carried, (*scan.where, 0, *node.where), output, var.aval.shape, var.aval.dtype)
-    return tuple(found.values())
+            found[value] = State((*scan.where, 0, *node.where), output, var.aval.shape, var.aval.dtype)
+    return tuple(found.values()), tuple(carried)
 
 
 def _meeting_state(inside: list[Use], scan: Node) -> list[Use]:

@@ -55,7 +55,7 @@ def singular_values(
 
 
 def _exact(jacobian: jax.Array, rows: int) -> jax.Array:
-    finite = jnp.isfinite(jacobian).all()
+    finite = jnp.isfinite(jacobian).all()  # LAPACK promises nothing for what is not
     values = jnp.linalg.svd(jnp.where(finite, jacobian, 0), compute_uv=False)
     gain = jnp.sqrt(jnp.square(values).sum() / rows)
     found = jnp.stack([values.mean(), values[0], values[-1], gain])

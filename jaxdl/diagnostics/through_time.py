@@ -156,7 +156,7 @@ def _turns(jaxpr: Any, inputs: list[Any], recurrences: list[Recurrence]) -> list
 def _log_growth(recurrence: Recurrence, turns: Turns, key: jax.Array) -> jax.Array:
     """Logarithms, since products of many Jacobians leave the range of floating-point numbers."""
     eqn = recurrence.scan.eqn
-    carried = [state.carried for state in recurrence.states]
+    carried = recurrence.carried
 
     def back(direction: list[jax.Array], turn: tuple[list[Any], list[Any]]) -> tuple[list[jax.Array], jax.Array]:
         carry, x = turn
@@ -175,8 +175,8 @@ def _log_growth(recurrence: Recurrence, turns: Turns, key: jax.Array) -> jax.Arr
 
     keys = jax.random.split(key, len(carried))
     probe = [
-        jax.random.normal(own_key, state.shape, jnp.float32).astype(state.dtype)
-        for own_key, state in zip(keys, recurrence.states, strict=True)
+        jax.random.normal(own_key, turns.carries[i].shape[1:], jnp.float32).astype(turns.carries[i].dtype)
+        for own_key, i in zip(keys, carried, strict=True)
     ]
     probe = _scaled(probe, _joint([leaf[None] for leaf in probe])[0])
     backwards = not eqn.params["reverse"]

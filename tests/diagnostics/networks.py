@@ -120,11 +120,11 @@ class Sick(nn.Module):
 
 
 def sick(steps=12):
-    """`Sick` with a recurrent matrix of 3 I, weights of 100, four of ten units off for good, and a log of -1000."""
+    """`Sick` with a recurrent matrix of 3 I, tanh of about 5, four of ten units off for good, and log of -1000."""
     draws = np.random.RandomState(0)
     objective, params, batch, state = ready(Sick(), draws.randn(6, steps, 3).astype(np.float32), draws.randint(0, 3, 6))
     params["explodes"]["h"]["kernel"] = 3 * jnp.eye(5)
-    params["saturated"]["kernel"] = 100 * params["saturated"]["kernel"]
+    params["saturated"]["kernel"] = 6e-5 * params["saturated"]["kernel"]  # of signals of about 3^11
     params["half_dead"]["bias"] = jnp.where(jnp.arange(10) < 4, -1e3, 10.0)
     params["makes_nan"]["bias"] = jnp.full(8, -1e3)
     return objective, params, batch, state

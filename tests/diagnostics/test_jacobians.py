@@ -190,11 +190,21 @@ def test_paths_from_several_starts():
 
 
 def test_a_chain_of_tokens_begins_at_the_embedding():
-    params = {"embed": {"table": jnp.ones((4, 3))}, "head": {"kernel": 2 * jnp.eye(3)}}
-    losses = lambda p, x: (p["embed"]["table"][x] @ p["head"]["kernel"]).sum(-1)  # noqa: E731
+    params = {
+        "embed": {"table": jnp.ones((4, 3))},
+        "hidden": {"kernel": 2 * jnp.eye(3)},
+        "out": {"kernel": 3 * jnp.eye(3)},
+    }
+
+    def losses(p, x):
+        return (p["embed"]["table"][x] @ p["hidden"]["kernel"] @ p["out"]["kernel"]).sum(-1)
+
     found = jacobian_spectrum(losses, params, jnp.array([0, 3]))
-    assert (found.sources, found.targets) == (("-", "embed", "embed"), ("embed", "head", "head"))
-    np.testing.assert_allclose(found.mean[1:], 2)
+    assert (found.sources, found.targets) == (
+        ("-", "embed", "hidden", "embed"),
+        ("embed", "hidden", "out", "out"),
+    )
+    np.testing.assert_allclose(found.mean[1:], [[2, 2], [3, 3], [6, 6]], rtol=1e-5)
 
 
 def test_bfloat16_vmap_and_a_derivative_rule_of_its_own():

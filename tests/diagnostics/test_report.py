@@ -24,7 +24,8 @@ def test_planted_illnesses_are_named(tmp_path):
     sentences = dict(line.split(": ", 1) for line in found.verdict().splitlines()[1:])
     assert "in the recurrence explodes a gradient grows x3 per step back" in sentences["gradients through time"]
     assert "exploding" in sentences["gradients through time"]
-    assert "nothing gets through saturated -> half_dead" in sentences["Jacobian singular values"]
+    assert "x0.001 in makes_nan -> head" in sentences["Jacobian singular values"]
+    assert "vanishing" in sentences["Jacobian singular values"]
     assert "gradient is not finite in 6 of 6 layers" in sentences["gradient flow"]
     assert found.verdict().startswith("3 sick, 1 not applicable\n")
     text = found.path.read_text("utf-8")
@@ -89,6 +90,7 @@ class Result:
     ("sentence", "kind"),
     [
         ("healthy", "healthy"),
+        ("no dead units: healthy", "healthy"),
         ("a: exploding; b: healthy", "sick"),
         ("a: healthy; 3 dead units in b", "sick"),
         ("a: healthy; the gradient of the loss is not finite there", "sick"),

@@ -157,6 +157,36 @@ def test_what_else_a_scan_may_carry():
 
     found = gradients_through_time(losses, {"w": W}, X)
     np.testing.assert_allclose(found.gradient[0], linear_gradients(W.astype(np.float64)), rtol=1e-4)
+    # A rotation times 1.3, from the last state but one on; what the last step makes of u depends on where u stands.
+    turned = gradients_through_time(losses, {"w": 1.3 * np.linalg.qr(W)[0]}, X)
+    np.testing.assert_allclose(-np.diff(turned.log_growth[0])[:-1], np.log(1.3), rtol=1e-4)
+
+
+def test_a_state_that_is_carried_for_two_turns():
+    """h_t = a h_(t-1) + b h_(t-2): the growth is that of the companion matrix, whose radius is its largest root."""
+    a, b = 0.5, 0.9
+
+    def losses(p, x):
+        turn = lambda carry, x: ((carry[0] @ p["a"] + carry[1] @ p["b"] + x, carry[0]), None)  # noqa: E731
+        zero = jnp.zeros((1, 1))
+        return jax.lax.scan(turn, (zero, zero), jnp.swapaxes(x, 0, 1))[0][0][:, 0]
+
+    found = gradients_through_time(
+        losses, {"a": jnp.full((1, 1), a), "b": jnp.full((1, 1), b)}, np.zeros((1, 80, 1), np.float32)
+    )
+    radius = np.abs(np.linalg.eigvals([[a, b], [1, 0]])).max()
+    np.testing.assert_allclose(-np.diff(found.log_growth[0])[:20], np.log(radius), rtol=1e-3)
+    impulse = [1.0, a]
+    for _ in range(78):
+        impulse.append(a * impulse[-1] + b * impulse[-2])
+    np.testing.assert_allclose(found.gradient[0][::-1], impulse, rtol=1e-4)
+
+
+def test_a_scan_in_reverse_is_one_of_the_reversed_sequence():
+    there = gradients_through_time(recurrent(jnp.tanh), {"cell": {"w": W}}, X)
+    back = gradients_through_time(recurrent(jnp.tanh, reverse=True), {"cell": {"w": W}}, X[:, ::-1])
+    np.testing.assert_allclose(back.gradient[0], there.gradient[0], rtol=1e-4)
+    np.testing.assert_allclose(back.log_growth[0], there.log_growth[0], rtol=1e-4, atol=1e-6)
 
 
 def test_vmap_and_bfloat16():
