@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from jaxdl.diagnostics.layers import Layer, Structure
-from jaxdl.jaxprs import Where, flatten, is_floating
+from jaxdl.jaxprs import Where, is_floating, written_out
 
 INPUT = "input"
 
@@ -33,7 +33,7 @@ def layer_maps(structure: Structure, num_params: int) -> list[LayerMap]:
     In a chain of layers that is the layer before. Where a skip connection passes some layers by, it is the one from
     which the skip starts or, failing that, the network's input.
     """
-    graph = flatten(structure.jaxpr.jaxpr)
+    graph = written_out(structure.jaxpr.jaxpr)
     places = {node.where for node in graph.nodes}
     layers = [layer for layer in structure.layers if layer.matrix]
     reasons = [_obstacle(layer, places, layers[:i]) for i, layer in enumerate(layers)]

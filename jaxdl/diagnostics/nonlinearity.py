@@ -32,9 +32,9 @@ def find_curve(level: Level, position: int, number: int, axes: Axes, walk: Walk)
             continue
         (source,) = sources
         end = _end(level, source, found.made[source], bend, walk)
-        if end.outs[0] in walk.arriving:
+        if end.outputs[0] in walk.arriving:
             maker = level.nodes[found.made[source]]
-            index = maker.outs.index(source)
+            index = maker.outputs.index(source)
             aval = maker.eqn.outvars[index].aval
             start = Place(maker.where, index)
             name = _name(level.nodes[position], level.nodes[bend], end)
@@ -46,7 +46,7 @@ def _source(level: Level, found: Spread, value: int, first: int, walk: Walk) -> 
     """Back through changes by one number for all entries: they belong to the activation, such as that of a swish."""
     while value != first:
         node = level.nodes[found.made[value]]
-        others = [atom for atom, number in zip(node.eqn.invars, node.ins, strict=True) if number not in walk.data]
+        others = [atom for atom, number in zip(node.eqn.invars, node.inputs, strict=True) if number not in walk.data]
         single = len(walk.data_of(node)) == 1 and all(atom.aval.size == 1 for atom in others)
         if not (single and elementwise(node.eqn) and linear(node, walk)):
             break
@@ -61,7 +61,7 @@ def _end(level: Level, source: int, made: int, bend: int, walk: Walk) -> Node:
     for node in level.nodes[made + 1 :]:
         data = walk.data_of(node)
         if data and inside.issuperset(data) and elementwise(node.eqn) and not node.inner:
-            inside.update(node.outs)
+            inside.update(node.outputs)
             region.append(node)
     end = level.nodes[bend]
     while True:
@@ -87,15 +87,15 @@ def _whole_call(level: Level, maker: Node, first: Node, end: Node, region: list[
 
 def _takers(level: Level, node: Node) -> list[Node]:
     """The nodes that take what comes out of a node; none where the level hands it out, too."""
-    out = set(node.outs)
-    return [] if out.intersection(level.outs) else [taker for taker in level.nodes if out.intersection(taker.ins)]
+    out = set(node.outputs)
+    return [] if out.intersection(level.outputs) else [taker for taker in level.nodes if out.intersection(taker.inputs)]
 
 
 def _downstream(start: Node, region: list[Node], walk: Walk) -> set[int]:
-    down = set(start.outs)
+    down = set(start.outputs)
     for node in region:
         if down.intersection(walk.data_of(node)):
-            down.update(node.outs)
+            down.update(node.outputs)
     return down
 
 

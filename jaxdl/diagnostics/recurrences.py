@@ -4,7 +4,7 @@ import itertools
 from typing import Any, NamedTuple
 
 from jaxdl.diagnostics.layers import Structure
-from jaxdl.jaxprs import Node, Use, Where, flatten, is_floating, scan_counts
+from jaxdl.jaxprs import Node, Use, Where, is_floating, scan_counts, written_out
 
 
 class State(NamedTuple):
@@ -46,7 +46,7 @@ def find_recurrences(structure: Structure) -> list[Recurrence]:
     only its inputs, such as a sum over parts of a batch, is none either.
     """
     found = []
-    for node in flatten(structure.jaxpr.jaxpr).nodes:
+    for node in written_out(structure.jaxpr.jaxpr).nodes:
         if node.eqn.primitive.name == "scan":
             inside = [use for use in structure.uses if _repeats(use, node.where)]
             recurrent = _meeting_state(inside, node)
@@ -78,7 +78,7 @@ def _repeats(use: Use, scan: Where) -> bool:
 
 def _states(scan: Node) -> tuple[tuple[State, ...], tuple[int, ...]]:
     body = scan.eqn.params["jaxpr"].jaxpr
-    graph = flatten(body)
+    graph = written_out(body)
     producers = graph.producers()
     first, num_carry = scan_counts(scan.eqn)
     found: dict[int, State] = {}
@@ -96,7 +96,7 @@ def _states(scan: Node) -> tuple[tuple[State, ...], tuple[int, ...]]:
 def _meeting_state(inside: list[Use], scan: Node) -> list[Use]:
     """The uses in which a weight meets what was made from the carried state."""
     body = scan.eqn.params["jaxpr"].jaxpr
-    graph = flatten(body)
+    graph = written_out(body)
     first, num_carry = scan_counts(scan.eqn)
     carried = [i for i in range(first, first + num_carry) if is_floating(body.invars[i].aval)]
     reached: set[Where] = set()

@@ -63,11 +63,19 @@ def _jacobians(
     return jacobian_spectrum(objective, params, batch, model_state=model_state, key=key)
 
 
+def _units(
+    objective: Any, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array, train: bool
+) -> UnitHealth:
+    return unit_health(objective, params, batch, model_state=model_state, key=key, train=train)
+
+
 DIAGNOSTICS: tuple[tuple[str, Diagnostic], ...] = (
     ("gradient flow", gradient_flow),
+    ("signal propagation", signal_propagation),
+    ("unit health", _units),
+    ("gradients through time", gradients_through_time),
     ("Jacobian singular values", _jacobians),
     ("skip connections", skip_share),
-    ("gradients through time", gradients_through_time),
 )
 
 

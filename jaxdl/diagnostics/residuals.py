@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from jaxdl.diagnostics.layers import Structure
 from jaxdl.diagnostics.recurrences import common_path
-from jaxdl.jaxprs import Graph, Node, Use, Where, flatten
+from jaxdl.jaxprs import Level, Node, Use, Where, written_out
 
 # What leaves a value what it is, but for its shape and precision.
 _SAME_VALUE = {"convert_element_type", "copy", "copy_p", "reduce_precision", "reshape", "squeeze", "expand_dims"}
@@ -47,7 +47,7 @@ def find_residuals(structure: Structure) -> list[Residual]:
 def _residuals(
     structure: Structure, jaxpr: Any, products: list[Use], scans: tuple[tuple[Where, Any], ...]
 ) -> Iterator[Residual]:
-    graph = flatten(jaxpr)
+    graph = written_out(jaxpr)
     producers = graph.producers()
     prefix = (*scans[-1][0], 0) if scans else ()
     within: dict[Where, list[Use]] = {}
@@ -84,7 +84,7 @@ def _root(value: int, producers: dict[int, tuple[Node, int]]) -> int:
     return value
 
 
-def _branch(graph: Graph, skip: int, end: int, within: dict[Where, list[Use]]) -> list[Use]:
+def _branch(graph: Level, skip: int, end: int, within: dict[Where, list[Use]]) -> list[Use]:
     """The products with weights on the paths from a value to another."""
     on_the_way: dict[int, dict[Use, None]] = {skip: {}}
 

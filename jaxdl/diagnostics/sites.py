@@ -40,10 +40,12 @@ class Site(NamedTuple):
 def find_sites(structure: Structure, *, num_params: int, num_examples: int, reshaped: Reshaped) -> list[list[Site]]:
     """For each layer that multiplies, in forward order, where it does; none where it shares its product with others."""
     program = written_out(structure.jaxpr)
-    data = carrying(program, program.ins[num_params:])
+    data = carrying(program, program.inputs[num_params:])
     products = {use.where for layer in structure.layers for use in layer.products}
     homes = {node.where: (level, i) for level in all_levels(program) for i, node in enumerate(level.nodes)}
-    operands = [number for where in products for number in homes[where][0].nodes[homes[where][1]].ins if number in data]
+    operands = [
+        number for where in products for number in homes[where][0].nodes[homes[where][1]].inputs if number in data
+    ]
     walk = Walk(data, arriving(program, operands), frozenset(products))
 
     def site(layer: Layer, use: Use) -> Site:
@@ -54,7 +56,7 @@ def find_sites(structure: Structure, *, num_params: int, num_examples: int, resh
         scans = tuple(scans_around(structure.jaxpr, use.where))
         return Site(
             product=use.where,
-            data_operands=tuple(position for position, operand in enumerate(node.ins) if operand in data),
+            data_operands=tuple(position for position, operand in enumerate(node.inputs) if operand in data),
             place=place,
             aval=aval,
             axes=axes,
@@ -79,14 +81,14 @@ def _pre_activation(
 ) -> tuple[int, Place, Any, Axes, int]:
     """Number, place, shape, axes and position of the product's output with the layer's bias added."""
     node = level.nodes[start]
-    found = spread(level, start, node.outs[0], axes, walk)
+    found = spread(level, start, node.outputs[0], axes, walk)
     wheres = {use.where for use in layer.additions}
     for position in range(start + 1, len(level.nodes)):
         later = level.nodes[position]
-        if later.where in wheres and later.outs[0] in found.same:
-            node, axes, start = later, found.same[later.outs[0]].axes, position
+        if later.where in wheres and later.outputs[0] in found.same:
+            node, axes, start = later, found.same[later.outputs[0]].axes, position
             break
-    return node.outs[0], Place(node.where, 0), node.eqn.outvars[0].aval, axes, start
+    return node.outputs[0], Place(node.where, 0), node.eqn.outvars[0].aval, axes, start
 
 
 def _example_axis(node: Node, use: Use, num_examples: int, reshaped: Reshaped) -> int | None:

@@ -31,7 +31,7 @@ class Walk(NamedTuple):
 
     def data_of(self, node: Node) -> list[int]:
         """The data among what comes into a node."""
-        return [number for number in node.ins if number is not None and number in self.data]
+        return [number for number in node.inputs if number is not None and number in self.data]
 
 
 class Moved(NamedTuple):
@@ -68,8 +68,8 @@ def linear(node: Node, walk: Walk) -> bool:
     if name == "mul":
         return len(data) < 2
     if name == "div":
-        return node.ins[1] not in data
-    return name == "select_n" and node.ins[0] not in data
+        return node.inputs[1] not in data
+    return name == "select_n" and node.inputs[0] not in data
 
 
 def spread(level: Level, start: int, number: int, axes: Axes, walk: Walk) -> Spread:
@@ -96,21 +96,21 @@ def spread(level: Level, start: int, number: int, axes: Axes, walk: Walk) -> Spr
         apart = [value for value in data if value not in same]
         complete = len(known) == len(data)
         if complete and (set(data) <= statistics or _reduces(node)):
-            statistics.update(node.outs)
-            bent.update((out, before) for out in node.outs)
+            statistics.update(node.outputs)
+            bent.update((out, before) for out in node.outputs)
         elif elementwise(node.eqn):
             normalizes = whole and set(apart) <= statistics and bool(apart)
             if whole and not set(apart) & (bent.keys() - statistics) and (
                 linear(node, walk) or (normalizes and _scales(node, whole))
             ):  # fmt: skip
                 serving.update(*(bent[value] for value in apart if value in statistics))
-                same[node.outs[0]] = same[whole[0]]
-                made[node.outs[0]] = position
+                same[node.outputs[0]] = same[whole[0]]
+                made[node.outputs[0]] = position
             elif complete and not apart:
                 bends.append(position)
-                bent[node.outs[0]] = frozenset((position,))
+                bent[node.outputs[0]] = frozenset((position,))
             elif before or complete:
-                bent.update((out, before) for out in node.outs)
+                bent.update((out, before) for out in node.outputs)
         elif node.eqn.primitive.name in _MOVES and len(data) == 1:
             for var, out in _outputs(node):
                 if whole:
@@ -122,7 +122,7 @@ def spread(level: Level, start: int, number: int, axes: Axes, walk: Walk) -> Spr
 
 
 def _outputs(node: Node) -> list[tuple[Any, int]]:
-    return list(zip(node.eqn.outvars, node.outs, strict=True))
+    return list(zip(node.eqn.outvars, node.outputs, strict=True))
 
 
 def _reduces(node: Node) -> bool:
@@ -133,7 +133,7 @@ def _reduces(node: Node) -> bool:
 def _scales(node: Node, whole: list[int]) -> bool:
     """Whether the layer's output is multiplied or divided by something else, once."""
     name = node.eqn.primitive.name
-    return len(whole) == 1 and (name == "mul" or (name == "div" and node.ins[0] == whole[0]))
+    return len(whole) == 1 and (name == "mul" or (name == "div" and node.inputs[0] == whole[0]))
 
 
 def _moved(node: Node, moved: Moved, shape: tuple[int, ...]) -> Moved:

@@ -4,6 +4,8 @@ from jaxdl.jaxprs.edits import Edit as Edit
 from jaxdl.jaxprs.edits import evaluate_edited as evaluate_edited
 from jaxdl.jaxprs.edits import readings as readings
 from jaxdl.jaxprs.edits import vector_shape as vector_shape
+from jaxdl.jaxprs.elementwise import elementwise as elementwise
+from jaxdl.jaxprs.elementwise import is_floating as is_floating
 from jaxdl.jaxprs.evaluation import bind as bind
 from jaxdl.jaxprs.evaluation import evaluate as evaluate
 from jaxdl.jaxprs.evaluation import forwarded_inputs as forwarded_inputs
@@ -13,16 +15,11 @@ from jaxdl.jaxprs.example_axis import Site as Site
 from jaxdl.jaxprs.example_axis import find_sites as find_sites
 from jaxdl.jaxprs.example_labels import Axis as Axis
 from jaxdl.jaxprs.example_labels import constant_along as constant_along
-from jaxdl.jaxprs.graph import Graph as Graph
-from jaxdl.jaxprs.graph import Node as Node
-from jaxdl.jaxprs.graph import flatten as flatten
-from jaxdl.jaxprs.graph import is_floating as is_floating
 from jaxdl.jaxprs.levels import Level as Level
 from jaxdl.jaxprs.levels import Node as Node
 from jaxdl.jaxprs.levels import all_levels as all_levels
 from jaxdl.jaxprs.levels import arriving as arriving
 from jaxdl.jaxprs.levels import carrying as carrying
-from jaxdl.jaxprs.levels import elementwise as elementwise
 from jaxdl.jaxprs.levels import written_out as written_out
 from jaxdl.jaxprs.taps import Tap as Tap
 from jaxdl.jaxprs.taps import evaluate_tapped as evaluate_tapped
@@ -38,7 +35,6 @@ from jaxdl.jaxprs.uses import trace as trace
 __all__ = [
     "Axis",
     "Edit",
-    "Graph",
     "Level",
     "Node",
     "Site",
@@ -57,7 +53,6 @@ __all__ = [
     "evaluate_tapped",
     "find_sites",
     "find_uses",
-    "flatten",
     "forwarded_inputs",
     "is_floating",
     "open_jaxpr",

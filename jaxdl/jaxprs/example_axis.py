@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import Literal
 
+from jaxdl.jaxprs.elementwise import ELEMENTWISE, is_floating
 from jaxdl.jaxprs.evaluation import open_jaxpr, scan_counts
 from jaxdl.jaxprs.example_labels import Axis, Label, Mixed, constant_along, leaf_label, rearranged, union
-from jaxdl.jaxprs.example_rules import ELEMENTWISE, Mixing, Unknown, moved
+from jaxdl.jaxprs.example_rules import Mixing, Unknown, moved
 from jaxdl.jaxprs.uses import Where
 
 _REARRANGING = {"transpose", "squeeze", "broadcast_in_dim", "reshape", "copy", "copy_p"}
@@ -138,8 +139,8 @@ class _Walk:
         for operand in noted:
             self.note(f"{eqn.primitive.name} at {self.place(eqn)}")
             self.opaque(ins[operand].leaves, "has entries of its own for every example")
-        operands = tuple(i for i, label in enumerate(ins) if label.parametric and _differentiable(eqn.invars[i]))
-        if not operands or not _differentiable(eqn.outvars[0]):
+        operands = tuple(i for i, label in enumerate(ins) if label.parametric and is_floating(eqn.invars[i].aval))
+        if not operands or not is_floating(eqn.outvars[0].aval):
             return
         leaves = frozenset().union(*(ins[i].leaves for i in operands))
         batched = eqn.primitive.name == "gather" and eqn.params["dimension_numbers"].operand_batching_dims
@@ -189,10 +190,6 @@ class _Walk:
         return Label(joined.leaves, axis)
 
 
-def _differentiable(atom: Any) -> bool:
-    return jnp.issubdtype(atom.aval.dtype, jnp.inexact)
-
-
 def _without_examples(eqn: Any, ins: list[Label], joined: Label) -> Label:
     """The label of what an equation makes of parameters and constants."""
     name = eqn.primitive.name
@@ -205,7 +202,7 @@ def _without_examples(eqn: Any, ins: list[Label], joined: Label) -> Label:
         return joined
     arrays = [(atom.aval.shape, label) for atom, label in zip(eqn.invars, ins, strict=True) if atom.aval.shape]
     same = frozenset(axis for axis in range(len(shape)) if all(constant_along(la, s, axis) for s, la in arrays))
-    casts = name == "convert_element_type" and _differentiable(eqn.invars[0]) and _differentiable(eqn.outvars[0])
+    casts = name == "convert_element_type" and is_floating(eqn.invars[0].aval) and is_floating(eqn.outvars[0].aval)
     return joined._replace(same=same, source=ins[0].source if casts else None)
 
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from jaxdl.jaxprs.elementwise import ELEMENTWISE
 from jaxdl.jaxprs.example_labels import Axis, Label, constant_along
 
 
@@ -23,18 +24,6 @@ class Unknown(Exception):
 Note = Callable[[int], None]
 Rule = Callable[[Any, Sequence[Label], Note], Axis]
 
-ELEMENTWISE = frozenset({
-    "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh", "bessel_i0e",
-    "bessel_i1e", "bitcast_convert_type", "cbrt", "ceil", "clamp", "clz", "complex", "conj", "convert_element_type",
-    "copy", "copy_p", "cos", "cosh", "digamma", "div", "eq", "eq_to", "erf", "erf_inv", "erfc", "exp", "exp2",
-    "expm1", "floor", "ge", "gt", "igamma", "igamma_grad_a", "igammac", "imag", "integer_pow", "is_finite", "le",
-    "le_to", "lgamma", "log", "log1p", "logistic", "lt", "layout_constraint", "lt_to", "max", "mesh_cast", "min",
-    "mul", "name", "ne", "neg", "nextafter", "not", "or", "polygamma", "population_count", "pow", "pvary",
-    "random_fold_in", "random_gamma_grad", "random_seed", "random_wrap_elements", "real", "reduce_precision",
-    "regularized_incomplete_beta", "rem", "reshard", "round", "rsqrt", "select_n", "sharding_constraint",
-    "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sinh", "sqrt", "square",
-    "stop_gradient", "sub", "tan", "tanh", "threefry2x32", "xor", "zeta",
-})  # fmt: skip
 # The rows or matrices that these work on are the last axes; all others are a batch of them.
 _LAST_AXES = {
     "cholesky": 2, "eig": 2, "eigh": 2, "lu": 2, "qr": 2, "geqrf": 2, "householder_product": 2, "svd": 2,

@@ -4,12 +4,13 @@ Calls (jit, remat) are inlined. The bodies of scans and the branches of conditio
 value there stands for many. Calls with a derivative of their own, and while loops, stay single nodes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
 from jax.extend.core import Literal
 
+from jaxdl.jaxprs.elementwise import is_floating
 from jaxdl.jaxprs.evaluation import open_jaxpr, scan_counts
 from jaxdl.jaxprs.uses import Where, inner_jaxprs
 
@@ -20,18 +21,24 @@ class Node(NamedTuple):
     Attributes:
       where: its place, as in `Use.where`.
       eqn: the equation.
-      ins: numbers of the values that come in; None for a literal.
-      outs: numbers of those that go out.
+      inputs: numbers of the values that come in; None for a literal.
+      outputs: numbers of those that go out.
       calls: names of the inlined calls it lies in, the outermost first, each with the place of the call.
       inner: the body of a scan, the branches of a conditional.
     """
 
     where: Where
     eqn: Any
-    ins: tuple[int | None, ...]
-    outs: tuple[int, ...]
+    inputs: tuple[int | None, ...]
+    outputs: tuple[int, ...]
     calls: tuple[tuple[Where, str], ...]
     inner: tuple["Level", ...]
+
+    @property
+    def differentiable_inputs(self) -> list[int]:
+        """The values through which a gradient may pass: floating-point ones."""
+        pairs = zip(self.inputs, self.eqn.invars, strict=True)
+        return [value for value, atom in pairs if value is not None and is_floating(atom.aval)]
 
 
 class Level(NamedTuple):
@@ -39,18 +46,36 @@ class Level(NamedTuple):
 
     Attributes:
       nodes: the equations.
-      ins: numbers of what the level is given.
-      outs: numbers of what it hands out; None for a literal.
+      inputs: numbers of what the level is given.
+      outputs: numbers of what it hands out; None for a literal.
     """
 
     nodes: tuple[Node, ...]
-    ins: tuple[int, ...]
-    outs: tuple[int | None, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int | None, ...]
+
+    def producers(self) -> dict[int, tuple[Node, int]]:
+        """For each value but the inputs, the equation that gives it, and as which of its outputs."""
+        return {value: (node, i) for node in self.nodes for i, value in enumerate(node.outputs)}
+
+    def flow(self, start: dict[int, Any], join: Callable[[Node, list[Any]], Any]) -> dict[int, Any]:
+        """Carries facts about values from the inputs on, along all paths that a gradient may take in this level.
+
+        Args:
+          start: facts of some inputs.
+          join: `join(node, facts)` gives that of a node's outputs from those its inputs have, or None for no fact.
+        """
+        facts = dict(start)
+        for node in self.nodes:
+            fact = join(node, [facts[value] for value in node.differentiable_inputs if value in facts])
+            if fact is not None:
+                facts.update((value, fact) for value in node.outputs)
+        return facts
 
 
-def written_out(closed_jaxpr: Any) -> Level:
-    """The outermost level of a program."""
-    return _level(closed_jaxpr.jaxpr, (), (), count())
+def written_out(jaxpr: Any) -> Level:
+    """The outermost level of a program, a jaxpr open or closed."""
+    return _level(open_jaxpr(jaxpr), (), (), count())
 
 
 def all_levels(level: Level) -> list[Level]:
@@ -118,11 +143,11 @@ def _pairs(node: Node) -> tuple[list[tuple[int | None, int]], list[tuple[int | N
     handed_in, handed_out = [], []
     for level in node.inner:
         scan = node.eqn.primitive.name == "scan"
-        handed_in += zip(node.ins if scan else node.ins[1:], level.ins, strict=True)
-        handed_out += zip(level.outs, node.outs, strict=True)
+        handed_in += zip(node.inputs if scan else node.inputs[1:], level.inputs, strict=True)
+        handed_out += zip(level.outputs, node.outputs, strict=True)
         if scan:
             consts, carried = scan_counts(node.eqn)
-            handed_out += zip(level.outs[:carried], level.ins[consts : consts + carried], strict=True)
+            handed_out += zip(level.outputs[:carried], level.inputs[consts : consts + carried], strict=True)
     return handed_in, handed_out
 
 
@@ -133,8 +158,8 @@ def _mark_forward(level: Level, marked: set[int]) -> None:
         for inner in node.inner:
             _mark_forward(inner, marked)
         marked.update(target for source, target in handed_out if source in marked)
-        if not node.inner and marked.intersection(node.ins):
-            marked.update(node.outs)
+        if not node.inner and marked.intersection(node.inputs):
+            marked.update(node.outputs)
 
 
 def _mark_backward(level: Level, marked: set[int]) -> None:
@@ -144,31 +169,5 @@ def _mark_backward(level: Level, marked: set[int]) -> None:
         for inner in node.inner:
             _mark_backward(inner, marked)
         marked.update(outside for outside, inside in handed_in if inside in marked and outside is not None)
-        if not node.inner and marked.intersection(node.outs):
-            marked.update(number for number in node.ins if number is not None)
-
-
-def elementwise(eqn: Any) -> bool:
-    """Whether every entry of the outputs is made from the same entry of the operands, scalars apart."""
-    name, shape = eqn.primitive.name, eqn.outvars[0].aval.shape
-    alike = all(atom.aval.shape in (shape, ()) or atom.aval.size == 1 for atom in eqn.invars)
-    if name in ENTRY_BY_ENTRY:
-        return True
-    inside = next((eqn.params[key] for key in ("call_jaxpr", "fun_jaxpr", "jaxpr") if key in eqn.params), None)
-    if inside is None or name in ("scan", "while", "cond"):
-        return False
-    return alike and all(_harmless(inner) for inner in open_jaxpr(inside).eqns)
-
-
-def _harmless(eqn: Any) -> bool:
-    grown = eqn.primitive.name in ("broadcast_in_dim", "reshape") and eqn.invars[0].aval.size == 1
-    return grown or elementwise(eqn)
-
-
-ENTRY_BY_ENTRY = frozenset({
-    "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "clamp",
-    "convert_element_type", "copy", "copy_p", "cos", "cosh", "digamma", "div", "eq", "erf", "erf_inv", "erfc", "exp",
-    "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite", "le", "lgamma", "log", "log1p", "logistic", "lt",
-    "max", "min", "mul", "ne", "neg", "not", "or", "pow", "reduce_precision", "rem", "round", "rsqrt", "select_n",
-    "sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "sub", "tan", "tanh", "xor",
-})  # fmt: skip
+        if not node.inner and marked.intersection(node.outputs):
+            marked.update(number for number in node.inputs if number is not None)

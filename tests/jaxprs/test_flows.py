@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.jaxprs import Tap, evaluate_tapped, flatten, recorded_turns, trace
+from jaxdl.jaxprs import Tap, evaluate_tapped, recorded_turns, trace, written_out
 
 
 def program(params, x):
@@ -16,7 +16,7 @@ def program(params, x):
 
 def test_calls_are_opened_and_hand_values_through():
     jaxpr = trace(program, jnp.ones(2), jnp.ones(2))
-    graph = flatten(jaxpr.jaxpr)
+    graph = written_out(jaxpr.jaxpr)
     names = [node.eqn.primitive.name for node in graph.nodes]
     assert {"mul", "add", "sin", "gt", "cond"} <= set(names)
     assert not {"jit", "pjit", "remat", "checkpoint", "remat2"} & set(names)
@@ -28,7 +28,7 @@ def test_calls_are_opened_and_hand_values_through():
 
 def test_a_flow_takes_the_paths_of_gradients_only():
     jaxpr = trace(program, jnp.ones(2), jnp.ones(2))
-    graph = flatten(jaxpr.jaxpr)
+    graph = written_out(jaxpr.jaxpr)
     join = lambda node, facts: frozenset().union(*facts) if facts else None  # noqa: E731
     facts = graph.flow({graph.inputs[0]: frozenset("p"), graph.inputs[1]: frozenset("x")}, join)
     assert [facts[value] for value in graph.outputs] == [frozenset("px")] * 2
@@ -40,7 +40,7 @@ def test_a_flow_takes_the_paths_of_gradients_only():
 
 def test_places_are_those_of_taps():
     jaxpr = trace(program, jnp.ones(2), jnp.arange(2.0))
-    graph = flatten(jaxpr.jaxpr)
+    graph = written_out(jaxpr.jaxpr)
     (sine,) = [node for node in graph.nodes if node.eqn.primitive.name == "sin"]
     read = Tap(sine.where, lambda arguments, outputs, extra: (outputs, outputs[0]))
     found = evaluate_tapped(jaxpr, [jnp.full(2, 3.0), jnp.arange(2.0)], [read])[1][0]
@@ -52,7 +52,7 @@ def test_what_enters_the_turns_of_a_scan():
         return jax.lax.scan(lambda carry, v: ((carry[0] * w + v, carry[1] + 1), None), (0.0, 0), x, reverse=True)[0]
 
     jaxpr = trace(fn, jnp.asarray(2.0), jnp.arange(4.0))
-    (scan,) = [node for node in flatten(jaxpr.jaxpr).nodes if node.eqn.primitive.name == "scan"]
+    (scan,) = [node for node in written_out(jaxpr.jaxpr).nodes if node.eqn.primitive.name == "scan"]
     read = Tap(scan.where, lambda arguments, outputs, extra: (outputs, recorded_turns(scan.eqn, arguments)))
     turns = evaluate_tapped(jaxpr, [jnp.asarray(2.0), jnp.arange(4.0)], [read])[1][0]
     # In reverse: 0, then 3, then 2 * 3 + 2, then 2 * 8 + 1, each where its slice of x stands.
