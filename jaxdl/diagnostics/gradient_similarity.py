@@ -76,7 +76,6 @@ def gradient_similarity(losses_fn: Losses, params: PyTree, batch: PyTree) -> Gra
 def _measure(params: PyTree, batch: PyTree, *, losses_fn: Losses) -> GradientSimilarity:
     gram = gradient_gram(losses_fn, params, batch)
     norms = jnp.sqrt(jnp.diag(gram))
-    lengths = jnp.where(norms == 0, jnp.nan, norms)
-    cosines = gram / lengths[:, None] / lengths[None, :]
+    cosines = gram / norms[:, None] / norms[None, :]
     own = jnp.eye(len(norms), dtype=bool) & jnp.isfinite(cosines)
     return GradientSimilarity(jnp.where(own, 1, jnp.clip(cosines, -1, 1)), norms)

@@ -31,6 +31,12 @@ def test_no_part_is_longer_than_asked_for(size, lengths):
     assert sorted(set(seen), reverse=True) == lengths
 
 
+@pytest.mark.parametrize(("size", "loops"), [(3, True), (7, False), (9, False), (None, False)])
+def test_what_fits_is_taken_without_a_loop(size, loops):
+    program = jax.make_jaxpr(lambda x: over_chunks(summed, jnp.zeros(2), {"x": x}, size=size))(X)
+    assert ("scan" in {eqn.primitive.name for eqn in program.eqns}) == loops
+
+
 def test_errors():
     with pytest.raises(ValueError, match="batch: expected arrays that share one leading example axis"):
         over_chunks(summed, jnp.zeros(2), {"x": X[:0]}, size=2)

@@ -69,8 +69,13 @@ def test_equal_gradients_have_no_noise_and_zero_ones_no_cosine():
     found = gradient_statistics(lambda w, x: x @ w, jnp.ones(2), x)
     assert float(found.deviation[0]) <= 1e-3 * float(found.mean_norm[0])
     np.testing.assert_allclose(found.cosines, 1.0, rtol=1e-6)
+    rows = np.random.RandomState(0).rand(200, 1, 5).astype(np.float32) + np.zeros((1, 7, 1), np.float32)
+    many = jax.vmap(lambda x: gradient_statistics(lambda w, x: x @ w, jnp.ones(5), x))(rows)
+    assert np.all(many.deviation <= 1e-3 * many.mean_norm), "rounding may make a variance negative"
     x[1] = 0
     assert np.isnan(gradient_statistics(lambda w, x: x @ w, jnp.ones(2), x).cosines).tolist() == [False, True, False]
+    opposed = gradient_statistics(lambda w, x: x @ w, jnp.ones(2), np.array([[1, 2], [-1, -2]], np.float32))
+    assert np.isnan(opposed.cosines).all()
     nothing = gradient_statistics(lambda w, x: x @ w, jnp.ones(2), 0 * x)
     assert np.isnan(nothing.cosines).all()
     assert np.isnan(nothing.signal_to_noise).all()

@@ -14,6 +14,8 @@ def found(scale=100.0, low=80.0, high=130.0):
         ((), None, ["gradient noise scale 100 examples (95% interval 80 to 130)"]),
         ((), 10, ["x11 the fewest steps and x1.1 the fewest examples", "small, more examples a step cost little"]),
         ((), 100, ["x2 the fewest steps and x2 the fewest examples: about right"]),
+        ((), 22, [": about right"]),  # four times as many are within the interval
+        ((), 450, [": about right"]),
         ((), 1000, ["large, most of its examples are wasted"]),
         ((100.0, 5.0, np.inf), None, ["5 to inf): uncertain, measure more examples"]),
         (
