@@ -44,14 +44,15 @@ from jaxdl.diagnostics.noise_scale import NoiseScale as NoiseScale
 from jaxdl.diagnostics.noise_scale import noise_scale as noise_scale
 from jaxdl.diagnostics.non_finite import NonFinite as NonFinite
 from jaxdl.diagnostics.non_finite import first_non_finite as first_non_finite
+from jaxdl.diagnostics.on_one_batch import DIAGNOSTICS as DIAGNOSTICS
 from jaxdl.diagnostics.per_example import PerExampleNorms as PerExampleNorms
 from jaxdl.diagnostics.per_example import gradient_gram as gradient_gram
+from jaxdl.diagnostics.per_example import losses_of as losses_of
 from jaxdl.diagnostics.per_example import per_example_clipped_mean as per_example_clipped_mean
 from jaxdl.diagnostics.per_example import per_example_gradient_norms as per_example_gradient_norms
 from jaxdl.diagnostics.per_example import per_example_gradients as per_example_gradients
 from jaxdl.diagnostics.per_example import per_example_plan as per_example_plan
 from jaxdl.diagnostics.per_example import per_layer_gradient_norms as per_layer_gradient_norms
-from jaxdl.diagnostics.report import DIAGNOSTICS as DIAGNOSTICS
 from jaxdl.diagnostics.report import Report as Report
 from jaxdl.diagnostics.report import report as report
 from jaxdl.diagnostics.signal_propagation import SignalPropagation as SignalPropagation
@@ -115,6 +116,7 @@ __all__ = [
     "jacobian_spectrum",
     "length_map",
     "loss_landscape",
+    "losses_of",
     "mean_field",
     "measure_gradient_flow",
     "measure_sharpness",

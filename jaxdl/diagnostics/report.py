@@ -11,20 +11,13 @@ import jax
 import optax
 
 from jaxdl.diagnostics.applicability import NotApplicable
-from jaxdl.diagnostics.gradient_flow import gradient_flow
-from jaxdl.diagnostics.jacobians import JacobianSpectrum, jacobian_spectrum
+from jaxdl.diagnostics.on_one_batch import DIAGNOSTICS, Diagnostic
 from jaxdl.diagnostics.page import Finding, by_urgency, headline, page, png
 from jaxdl.diagnostics.preparation import prepared
-from jaxdl.diagnostics.skips import skip_share
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
-from jaxdl.diagnostics.through_time import gradients_through_time
 from jaxdl.version import VERSION
 
 PyTree = Any
-# `diagnostic(objective, params, batch, *, model_state, key, train, tx, opt_state)` gives a result with `verdict`,
-# `table` and `plot`; the keywords that it does not name are not passed.
-Diagnostic = Callable[..., Any]
-
 # What a verdict says of something sick; a clause that says "healthy" is not searched.
 _ILLNESS = re.compile(
     r"\b(vanishing|exploding|not finite|no gradient|nothing gets through|nothing comes back|saturated|dead|drowns|idle|"
@@ -54,29 +47,6 @@ class Report:
     def table(self) -> str:
         """The tables of all diagnostics, one below the other."""
         return "\n\n".join(f"{finding.name}\n{finding.table}" for finding in self.findings if finding.table)
-
-
-def _jacobians(
-    objective: Any, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array
-) -> JacobianSpectrum:
-    # Without `train`: an example alone has no batch statistics.
-    return jacobian_spectrum(objective, params, batch, model_state=model_state, key=key)
-
-
-def _units(
-    objective: Any, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array, train: bool
-) -> UnitHealth:
-    return unit_health(objective, params, batch, model_state=model_state, key=key, train=train)
-
-
-DIAGNOSTICS: tuple[tuple[str, Diagnostic], ...] = (
-    ("gradient flow", gradient_flow),
-    ("signal propagation", signal_propagation),
-    ("unit health", _units),
-    ("gradients through time", gradients_through_time),
-    ("Jacobian singular values", _jacobians),
-    ("skip connections", skip_share),
-)
 
 
 def report(

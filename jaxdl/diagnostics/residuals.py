@@ -71,7 +71,7 @@ def _residuals(
             if uses:
                 layers = list(dict.fromkeys(name for use in uses for name in structure.layers_of(use)))
                 stacked = tuple(any(scan in use.sliced_by for use in uses) for scan, _ in scans)
-                origin, output = producers.get(skip, (None, skip))
+                origin, output = producers[skip] if skip in producers else (None, graph.inputs.index(skip))
                 place = None if origin is None else origin.where
                 yield Residual(common_path(layers), scans, node.where, branch, place, output, stacked)
                 break

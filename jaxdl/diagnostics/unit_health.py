@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxdl import checks, tree
 from jaxdl.diagnostics import unit_report
+from jaxdl.diagnostics.applicability import NotApplicable
 from jaxdl.diagnostics.preparation import as_objective, prepared
 from jaxdl.diagnostics.readings import Plan, make_plan, read_slopes
 from jaxdl.diagnostics.signal_propagation import SATURATED_BELOW
@@ -112,7 +113,8 @@ def unit_health(
       A `UnitHealth`; a derivative of NaN is neither 0 nor small.
 
     Raises:
-      ValueError: a batch size below 1, data without a common leading axis, or no layer with an activation.
+      ValueError: a batch size below 1, data without a common leading axis; `NotApplicable`, which is one,
+        where no layer has an activation.
       TypeError: `objective` of the wrong kind.
 
     Example:
@@ -187,7 +189,7 @@ def _seen(plan: Plan, params: PyTree, batch: PyTree, bound: jax.Array) -> _Seen:
         if activation is not None and _countable([site for site, *_ in sites]):
             rows.append((name, activation, *_of_units(sites, bound)))
     if not rows:
-        raise ValueError(
+        raise NotApplicable(
             "objective: expected a layer with an activation of its own before a later layer; got a program without "
             "one. The units of the last layer count as part of the loss."
         )

@@ -20,34 +20,43 @@ def status(found):
 
 
 def test_planted_illnesses_are_named(tmp_path):
+    """All of them in one network, and every diagnostic at work: each is named by its path."""
     found = written(tmp_path, networks.sick())
     sentences = dict(line.split(": ", 1) for line in found.verdict().splitlines()[1:])
+    assert "40 % of the units of half_dead are dead (4 of 10, relu)" in sentences["unit health"]
+    assert "60 % of the units of saturated are saturated (6 of 10, tanh)" in sentences["unit health"]
+    assert "the activation log of makes_nan makes NaN of finite pre-activations" in sentences["signal propagation"]
     assert "in the recurrence explodes a gradient grows x3 per step back" in sentences["gradients through time"]
     assert "exploding" in sentences["gradients through time"]
     assert "x0.001 in makes_nan -> head" in sentences["Jacobian singular values"]
-    assert "vanishing" in sentences["Jacobian singular values"]
     assert "gradient is not finite in 6 of 6 layers" in sentences["gradient flow"]
-    assert found.verdict().startswith("3 sick, 1 not applicable\n")
+    assert set(sentences) == {name for name, _ in DIAGNOSTICS}
+    assert found.verdict().startswith("12 sick, 1 not applicable\n")
     text = found.path.read_text("utf-8")
     for sentence in sentences.values():
         assert sentence.replace(">", "&gt;").replace("'", "&#x27;") in text
 
 
+SIGNALS = DIAGNOSTICS[:6]  # those that go by the network's structure
+ALWAYS = {"gradient flow", "signal propagation", "Jacobian singular values"}
+
+
 @pytest.mark.parametrize(
-    ("network", "applicable"),
+    ("network", "further"),
     [
-        (networks.mlp, {"gradient flow", "Jacobian singular values"}),
-        (networks.cnn, {"gradient flow", "Jacobian singular values"}),
-        (networks.resnet, {"gradient flow", "Jacobian singular values", "skip connections"}),
-        (networks.rnn, {"gradient flow", "Jacobian singular values", "gradients through time"}),
-        (networks.seq2seq, {"gradient flow", "Jacobian singular values", "gradients through time"}),
+        (networks.mlp, {"unit health"}),
+        (networks.cnn, {"unit health"}),
+        (networks.resnet, {"unit health", "skip connections"}),
+        (networks.rnn, {"gradients through time"}),
+        (networks.seq2seq, {"gradients through time", "unit health"}),
     ],
 )
-def test_every_kind_of_network(tmp_path, network, applicable):
-    found = written(tmp_path, network())
+def test_every_kind_of_network(tmp_path, network, further):
+    found = written(tmp_path, network(), diagnostics=SIGNALS)
+    applicable = ALWAYS | further
     assert set(found.results) == applicable
     missing = {name for name, kind in status(found).items() if kind == "none"}
-    assert missing == {name for name, _ in DIAGNOSTICS} - applicable
+    assert missing == {name for name, _ in SIGNALS} - applicable
     assert "failed" not in status(found).values()
     assert found.path == tmp_path / "report.html"
     for name in applicable:
@@ -132,7 +141,9 @@ def test_a_state_and_an_optimizer(tmp_path):
     objective, params, batch, _ = networks.mlp()
     chain = optax.sgd(0.5)
     state = training.make_state(params, chain, key=networks.jax.random.key(0))
-    found = report(objective, state, batch, tx=chain, path=str(tmp_path / "new" / "folder" / "page.html"))
+    found = report(
+        objective, state, batch, tx=chain, path=str(tmp_path / "new" / "folder" / "page.html"), diagnostics=SIGNALS[:1]
+    )
     flow = found.results["gradient flow"]
     weights = np.array([np.linalg.norm(params[name]["kernel"]) for name in flow.layers])
     np.testing.assert_allclose(flow.update_to_weight, 0.5 * flow.weight_gradient / weights, rtol=1e-4)

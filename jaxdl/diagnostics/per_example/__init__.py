@@ -9,11 +9,13 @@ from jaxdl.diagnostics.per_example.norms import per_example_gradient_norms as pe
 from jaxdl.diagnostics.per_example.norms import per_example_plan as per_example_plan
 from jaxdl.diagnostics.per_example.norms import per_layer_gradient_norms as per_layer_gradient_norms
 from jaxdl.diagnostics.per_example.norms_report import PerExampleNorms as PerExampleNorms
+from jaxdl.diagnostics.per_example.objective import losses_of as losses_of
 
 __all__ = [
     "PerExampleNorms",
     "clip_factors",
     "gradient_gram",
+    "losses_of",
     "norms_inside",
     "per_example_clipped_mean",
     "per_example_gradient_norms",
