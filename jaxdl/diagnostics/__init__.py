@@ -7,6 +7,7 @@ from jaxdl.diagnostics.mean_field import Curves as Curves
 from jaxdl.diagnostics.mean_field import MeanField as MeanField
 from jaxdl.diagnostics.mean_field import correlation_map as correlation_map
 from jaxdl.diagnostics.mean_field import depth_curves as depth_curves
+from jaxdl.diagnostics.mean_field import error_factor as error_factor
 from jaxdl.diagnostics.mean_field import length_map as length_map
 from jaxdl.diagnostics.mean_field import mean_field as mean_field
 from jaxdl.diagnostics.signal_propagation import SignalPropagation as SignalPropagation
@@ -29,6 +30,7 @@ __all__ = [
     "UnitHealth",
     "correlation_map",
     "depth_curves",
+    "error_factor",
     "gradient_flow",
     "length_map",
     "mean_field",
