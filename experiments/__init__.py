@@ -4,7 +4,17 @@ import importlib
 
 from experiments.claims import Experiment
 
-NAMES = ("vanishing_gradient", "depth", "initialization", "activations", "normalization", "optimizers", "per_example")
+NAMES = (
+    "vanishing_gradient",
+    "depth",
+    "initialization",
+    "activations",
+    "normalization",
+    "optimizers",
+    "per_example",
+    "signal",
+    "saddle_points",
+)
 
 
 def find(name: str) -> Experiment:

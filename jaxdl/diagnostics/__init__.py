@@ -38,6 +38,7 @@ from jaxdl.diagnostics.mean_field import Curves as Curves
 from jaxdl.diagnostics.mean_field import MeanField as MeanField
 from jaxdl.diagnostics.mean_field import correlation_map as correlation_map
 from jaxdl.diagnostics.mean_field import depth_curves as depth_curves
+from jaxdl.diagnostics.mean_field import error_factor as error_factor
 from jaxdl.diagnostics.mean_field import length_map as length_map
 from jaxdl.diagnostics.mean_field import mean_field as mean_field
 from jaxdl.diagnostics.noise_scale import NoiseScale as NoiseScale
@@ -102,6 +103,7 @@ __all__ = [
     "correlation_map",
     "critical_point",
     "depth_curves",
+    "error_factor",
     "first_non_finite",
     "gauss_newton_vector_product",
     "gradient_flow",

@@ -114,6 +114,25 @@ def correlation_map(
     return together / length_map(activation, length, sigma_w=sigma_w, sigma_b=sigma_b)
 
 
+def error_factor(activation: Activation, length: Scalar, *, sigma_w: Scalar) -> jax.Array:
+    """What the mean square of an error signal is multiplied by on its way back: `sigma_w^2 E[phi'(sqrt(q) z)^2]`.
+
+    Args:
+      activation: phi, as in `length_map`.
+      length: q of the pre-activations that the error arrives at; at q* this is chi_1.
+      sigma_w: as in `length_map`.
+
+    Returns:
+      A scalar.
+
+    References:
+      Schoenholz et al. 2017, equation 12.
+    """
+    z, weights = standard_normal()
+    slopes = jax.vmap(jax.grad(lambda x: activation(x).sum()))(jnp.sqrt(positive(length)) * z)
+    return jnp.square(sigma_w) * jnp.sum(weights * jnp.square(slopes))
+
+
 def depth_curves(
     activation: Activation,
     depth: int,
@@ -194,8 +213,7 @@ def _mean_field(sigma_w: jax.Array, sigma_b: jax.Array, start: jax.Array, *, act
     length = _fixed_length(following, start)
     # At 0 and at infinity the maps are those of the smallest and the largest length told apart.
     q = jnp.clip(length, SMALLEST, LARGEST)
-    z, weights = standard_normal()
-    chi = jnp.square(sigma_w) * jnp.sum(weights * jnp.square(slope(jnp.sqrt(q) * z)))
+    chi = error_factor(activation, q, sigma_w=sigma_w)
     growth = q / following(q)
     rounding = 10 * jnp.finfo(q.dtype).eps
 

@@ -14,6 +14,7 @@ from jaxdl.diagnostics import (
     Thresholds,
     correlation_map,
     depth_curves,
+    error_factor,
     length_map,
     mean_field,
     signal_propagation,
@@ -62,6 +63,14 @@ def test_linear_units_keep_the_correlation_they_have():
 def test_in_float32_too():
     assert length_map(jax.nn.relu, 0.5, sigma_w=1.0).dtype == jnp.float32
     assert float(correlation_map(jax.nn.relu, 0.3, 2.0, sigma_w=1.0)) == pytest.approx(kappa_1(0.3), rel=1e-5)
+
+
+def test_the_error_factor_in_closed_form():
+    """ReLU lets half through; for erf' = 2/sqrt(pi) exp(-u^2) the mean square is 4/pi / sqrt(1 + 4 q)."""
+    with double_precision():
+        relu, bent = (float(error_factor(fn, 0.7, sigma_w=1.3)) for fn in (jax.nn.relu, erf))
+    assert relu == pytest.approx(1.69 / 2, rel=1e-12)
+    assert bent == pytest.approx(1.69 * 4 / np.pi / np.sqrt(1 + 4 * 0.7), rel=1e-10)
 
 
 def field(activation, sw, sb=0.0, **options):
