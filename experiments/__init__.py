@@ -4,7 +4,7 @@ import importlib
 
 from experiments.claims import Experiment
 
-NAMES = ("vanishing_gradient", "depth", "initialization", "activations", "normalization", "optimizers")
+NAMES = ("vanishing_gradient", "depth", "initialization", "activations", "normalization", "optimizers", "saddle_points")
 
 
 def find(name: str) -> Experiment:
