@@ -115,6 +115,25 @@ def in_bands(values: np.ndarray, reference: np.ndarray, names: Sequence[str], sh
     return _enough(Result("PASS" if ok.all() else "FAIL", f"{shares[worst]:.0%} inside", ends, detail), total)
 
 
+def shares_at_most(counts: np.ndarray, total: int, bounds: np.ndarray, names: Sequence[str]) -> Result:
+    """The upper 95 % limit of every share is at most its bound; FAIL if the lower limit of one lies above it.
+
+    Args:
+      counts: `(quantities,)`, each out of `total` independent draws.
+      total: number of draws.
+      bounds: `(quantities,)`, of the shares.
+      names: of the quantities.
+    """
+    intervals = [share_interval(int(count), total) for count in counts]
+    ratios = np.array([high / bound for (_, high), bound in zip(intervals, bounds, strict=True)])
+    worst = int(np.argmax(ratios))
+    outside = any(low > bound for (low, _), bound in zip(intervals, bounds, strict=True))
+    verdict: Verdict = "PASS" if ratios[worst] <= 1 else "FAIL" if outside else "INCONCLUSIVE"
+    detail = f"{int(np.sum(ratios <= 1))} of {len(names)} below their bounds; the nearest is {names[worst]}"
+    detail += f", {int(counts[worst])} of {total}, bound {bounds[worst]:.4g}"
+    return Result(verdict, f"{counts[worst] / total:.4g}", intervals[worst], detail)
+
+
 def matches(values: np.ndarray, expected: np.ndarray, names: Sequence[str], *, tolerance: float) -> Result:
     """No measured mean contradicts its expectation: all lie in the intervals, jointly 95 %, widened by a tolerance.
 

@@ -118,7 +118,9 @@ def sign_argument(
     Args:
       key: for the draws.
       dimensions: K of each experiment, whole numbers >= 1.
-      num_samples: of signs and of matrices for each K, rounded up to a multiple of 1,024 beyond that.
+      num_samples: of signs and of matrices, rounded up to a multiple of 1,024 beyond that. Each is drawn with the
+        largest K, and looked at through its first K signs, or its leading K x K part, which is such a matrix again; so
+        the counts of different K are not independent.
 
     Returns:
       `SignArgument` with counts `(dimensions,)`.
@@ -138,34 +140,32 @@ def sign_argument(
     checks.whole_number(num_samples=num_samples, minimum=1, remedy="100000 is the default.")
     size = min(num_samples, CHUNK)
     chunks = -(-num_samples // size)
-    keys = jax.random.split(key, 2 * len(dimensions))
-    counts = [
-        _counts(keys[2 * i], keys[2 * i + 1], dimension=int(dimension), chunks=chunks, size=size)
-        for i, dimension in enumerate(dimensions)
-    ]
-    independent, matrices = (jnp.stack(column) for column in zip(*counts, strict=True))
-    return SignArgument(independent, matrices, tuple(int(d) for d in dimensions), chunks * size)
+    dimensions = tuple(int(dimension) for dimension in dimensions)
+    independent, matrices = _counts(key, dimensions=dimensions, chunks=chunks, size=size)
+    return SignArgument(independent, matrices, dimensions, chunks * size)
 
 
-@partial(jax.jit, static_argnames=("dimension", "chunks", "size"))
-def _counts(
-    signs_key: jax.Array, matrices_key: jax.Array, *, dimension: int, chunks: int, size: int
-) -> tuple[jax.Array, jax.Array]:
-    def independent(key: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.all(jax.random.bernoulli(key, shape=(size, dimension)), 1))
+@partial(jax.jit, static_argnames=("dimensions", "chunks", "size"))
+def _counts(key: jax.Array, *, dimensions: tuple[int, ...], chunks: int, size: int) -> tuple[jax.Array, jax.Array]:
+    largest = max(dimensions)
 
-    def matrices(key: jax.Array) -> jax.Array:
-        draws = jax.random.normal(key, (size, dimension, dimension))
-        return jnp.sum(positive_definite(draws + draws.swapaxes(1, 2)))
+    def count(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        signs_key, matrices_key = jax.random.split(key)
+        draws = jax.random.normal(matrices_key, (size, largest, largest))
+        positive = jax.random.bernoulli(signs_key, shape=(size, largest)), positive_pivots(draws + draws.swapaxes(1, 2))
+        first, second = (jnp.sum(jnp.cumprod(kind.astype(jnp.int32), 1), 0) for kind in positive)
+        return first, second
 
-    def total(count: Any, key: jax.Array) -> jax.Array:
-        return jnp.sum(jax.lax.map(count, jax.random.split(key, chunks)))
+    totals = jax.tree.map(lambda counts: counts.sum(0), jax.lax.map(count, jax.random.split(key, chunks)))
+    places = jnp.asarray(dimensions) - 1
+    return totals[0][places], totals[1][places]
 
-    return total(independent, signs_key), total(matrices, matrices_key)
 
+def positive_pivots(matrices: jax.Array) -> jax.Array:
+    """Which pivots of elimination are positive, `(batch, K)`, up to the first that is not.
 
-def positive_definite(matrices: jax.Array) -> jax.Array:
-    """Whether every pivot of elimination is positive, `(batch,)`: by Sylvester the signs of the eigenvalues."""
+    By Sylvester the leading k x k part is positive definite where the first k are, all of its eigenvalues being so.
+    """
 
     def eliminate(left: jax.Array, i: jax.Array) -> tuple[jax.Array, jax.Array]:
         pivot = left[:, i, i]
@@ -173,5 +173,4 @@ def positive_definite(matrices: jax.Array) -> jax.Array:
         factor = jnp.where(pivot > 0, 1 / jnp.where(pivot > 0, pivot, 1), 0)
         return left - factor[:, None, None] * column[:, :, None] * column[:, None, :], pivot > 0
 
-    _, positive = jax.lax.scan(eliminate, matrices, jnp.arange(matrices.shape[-1]))
-    return jnp.all(positive, 0)
+    return jax.lax.scan(eliminate, matrices, jnp.arange(matrices.shape[-1]))[1].T

@@ -19,6 +19,7 @@ from .test_spectrum import ONE, quadratic, with_eigenvalues
         ([-1.0, 2.0, 3.0], "saddle", 1, "saddle of index 1 at loss 0, gradient norm 0: 1 of 3 eigenvalues negative"),
         ([-1.0, -2.0, 0.0, 3.0], "saddle", 2, "saddle of index 2 at loss 0"),
         ([0.0, 2.0, 3.0], "degenerate", 0, "a minimum unless a flat or unseen direction leads down"),
+        ([-1e-5, 2.0, 3.0], "degenerate", 0, "1 flat, 2 positive"),
         ([0.0, -2.0, -3.0], "degenerate", 2, "a maximum unless a flat or unseen direction leads up"),
         ([0.0, 0.0], "degenerate", 0, "flat in every direction looked at"),
         ([5.0], "minimum", 0, "0 of 1 eigenvalues negative"),

@@ -139,6 +139,21 @@ def test_batch_statistics_are_left_out_unless_asked_for():
     assert np.abs(first - other).max() > 1e-3
 
 
+def test_every_batch_has_a_key_of_its_own():
+    """With one key for all, two copies of the data in two batches would give what three in three do."""
+
+    def losses(params, batch, *, model_state, key, train):
+        return jax.random.normal(key, (len(batch),)) * params**2, None
+
+    def product(copies):
+        return hessian_vector_product(
+            losses, jnp.float32(1), np.tile(X, (copies, 1)), jnp.float32(1), batch_size=len(X)
+        )
+
+    draws = [2 * jax.random.normal(jax.random.fold_in(jax.random.key(0), i), (len(X),)).mean() for i in range(3)]
+    np.testing.assert_allclose([product(2), product(3)], [np.mean(draws[:2]), np.mean(draws)], rtol=1e-5)
+
+
 def test_a_state_brings_parameters_and_statistics_along():
     objective = jaxdl.training.supervised(Normalized(), jaxdl.losses.softmax_cross_entropy)
     state = jaxdl.training.init_state(Normalized(), jaxdl.optimizers.momentum(0.1), X, key=jax.random.key(0))

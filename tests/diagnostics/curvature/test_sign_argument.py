@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdl.diagnostics import SignArgument, Thresholds, sign_argument
-from jaxdl.diagnostics.curvature.sign_argument import positive_definite
+from jaxdl.diagnostics.curvature.sign_argument import positive_pivots
 
 
 def test_the_shares_are_the_exact_ones():
@@ -25,7 +25,10 @@ def test_pivots_have_the_signs_of_the_eigenvalues():
     matrices = (draws + draws.swapaxes(1, 2) + 2 * np.eye(4)).astype(np.float32)
     expected = np.linalg.eigvalsh(matrices.astype(np.float64)).min(1) > 0
     assert 10 < expected.sum() < 290
-    np.testing.assert_array_equal(positive_definite(jnp.asarray(matrices)), expected)
+    found = np.asarray(positive_pivots(jnp.asarray(matrices)))
+    np.testing.assert_array_equal(found.all(1), expected)
+    leading = np.linalg.eigvalsh(matrices[:, :2, :2].astype(np.float64)).min(1) > 0
+    np.testing.assert_array_equal(found[:, :2].all(1), leading)
 
 
 def test_small_samples_and_reports(tmp_path):

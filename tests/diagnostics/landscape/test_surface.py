@@ -57,7 +57,7 @@ def test_memory_grows_with_the_points_at_once_and_not_with_the_grid():
 
     loss_landscape(losses, jnp.float32(1), X, directions=[jnp.float32(1)], num_points=1000, points_at_once=3)
     sizes = {getattr(getattr(w, "val", w), "shape", ()) for w in widths}
-    assert () in sizes
+    assert {(), (3,)} <= sizes
     assert not [shape for shape in sizes if shape and shape[0] > 3]
 
 
