@@ -71,7 +71,7 @@ def judge_signs(run: Run) -> None:
             np.asarray(pooled.matrices)[high], pooled.num_samples, FAR * pooled.expected[high],
             [names[i] for i in high],
         ),
-        remark="their share falls like exp(-K^2 ln 3 / 4) (Dean and Majumdar 2006), not like a power of 2",
+        remark="their share falls with the square of K in the exponent, not like a power of 2",
     )  # fmt: skip
     caption = (
         "Share of samples without a negative sign: circles, independent signs with their binomial errors, all seeds "
@@ -212,7 +212,7 @@ EXPERIMENT = Experiment(
     "updates) the squared length of the gradient is minimised, which ends at any kind of critical point; accepted are "
     f"gradient norms up to {CRITICAL.critical_gradient:g}, and an eigenvalue is negative below "
     f"-{CRITICAL.flat_curvature:g} of the largest. A seed has images and starts of its own.",
-    source="Dauphin et al. 2014 (another network and search; shape only); Dean and Majumdar 2006",
+    source="Dauphin et al. 2014 (another network and search; shape only)",
     seconds={"digits": 45, "mnist": 50},
     presets={
         "smoke": _DEFAULT | {"samples": 20_000, "starts": 8, "iterations": 60},

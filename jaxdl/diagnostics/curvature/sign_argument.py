@@ -97,7 +97,7 @@ class SignArgument:
             np.exp(-DECAY * dims**2),
             "--",
             color="tab:red",
-            label="their decay, exp(-K² ln 3 / 4) but for a factor",
+            label="a decay like exp(-K² ln 3 / 4), for comparison",
         )
         axes.set(xlabel="dimension K", ylabel="probability of a minimum", yscale="log")
         axes.set_ylim(0.3 / self.num_samples, 1)
