@@ -147,8 +147,8 @@ def _illness(array: jax.Array) -> jax.Array:
 def read_slopes(plan: Plan, params: PyTree, batch: PyTree) -> list[list[tuple[Site, jax.Array, jax.Array]]]:
     """For each layer the sites with an activation, its derivative there entry by entry, and whether it was met.
 
-    The source of every activation is cut off from what came before and its end from what comes after, so that one
-    backward pass of the sum of all ends has each one's own derivative in every entry.
+    The source of every activation is cut off from what came before, so that one backward pass of the sum of all ends
+    has each one's own derivative in every entry.
     """
     flat = [site for sites in plan.sites for site in sites if site.curve]
     # Layers that meet before the activation have it in common.
@@ -180,9 +180,7 @@ def _slope_taps(site: Site, shift: jax.Array) -> list[Tap]:
         return cut, ()
 
     def end(arguments: Sequence[Any], outputs: Sequence[Any], extra: Any) -> tuple[Sequence[Any], Any]:
-        cut, value = list(outputs), outputs[curve.end.output]
-        cut[curve.end.output] = jax.lax.stop_gradient(value)
-        return cut, {"sum": value.sum(), "taken": jnp.ones((), jnp.float32)}
+        return outputs, {"sum": outputs[curve.end.output].sum(), "taken": jnp.ones((), jnp.float32)}
 
     return [Tap(curve.start.where, start, shift), Tap(curve.end.where, end, None)]
 

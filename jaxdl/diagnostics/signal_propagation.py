@@ -29,7 +29,9 @@ class SignalPropagation:
 
     The pre-activation z of a layer is its product with the bias added; the activation a is what the first bend makes
     of it, behind a normalization and a sum with other signals if there are any, and z itself where there is none.
-    Layers inside a scan are pooled over its turns, layers that are applied several times over their places.
+    Layers inside a scan are pooled over its turns, layers that are applied several times over their places. Layers that
+    share one product, as gates whose kernels are concatenated, can't be told apart: their rows are NaN. What is no
+    function of one entry, such as maxout or the softmax of attention, is no activation.
 
     Attributes:
       mean, variance: `(..., layers)`, of the entries of z over units, positions and examples.

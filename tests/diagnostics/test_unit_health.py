@@ -115,6 +115,19 @@ def test_channels_behind_a_normalization(norm):
     assert set(rows) == {"block1/conv1", "block1/conv2", "block1/shortcut", "block2/conv1", "block2/conv2"}
 
 
+def test_units_behind_a_normalization_that_takes_them_apart_into_groups():
+    x, w = draws(5, 3), np.asarray(draws(3, 6, seed=1))
+
+    def losses(params, x):
+        groups = (x @ params["a"]).reshape(len(x), 2, 3)
+        z = (groups - groups.mean(2, keepdims=True)) / groups.std(2, keepdims=True)
+        return (nn.relu(z.reshape(len(x), 6) + params["shift"][None]) @ params["b"]).sum(-1)
+
+    shift = np.array([0, 0, -9, 0, -9, 0], np.float32)
+    health = unit_health(losses, {"a": w, "b": draws(6, 1), "shift": shift}, x)
+    np.testing.assert_array_equal(health.dead[0], shift < 0)
+
+
 def test_units_of_a_recurrent_cell_are_pooled_over_time():
     x = np.zeros((6, 4, 3), np.float32)
     x[2, 3] = 1
