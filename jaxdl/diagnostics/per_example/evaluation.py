@@ -87,14 +87,17 @@ def formed_gradients(
     plan: Plan, losses_fn: LossesFn, params: PyTree, batch: PyTree, met: list[Met], chosen: tuple[int, ...]
 ) -> dict[int, jax.Array]:
     """`(B, ...)` per-example gradients of the chosen leaves; of those that are not used, none."""
-    itself = lambda grads: grads  # noqa: E731
     of_sites = tuple(leaf for leaf in chosen if leaf not in plan.fallback)
-    found = _formed(plan, jax.tree.leaves(params), jax.tree.leaves(batch), met, of_sites, itself)
+    found = _formed(plan, jax.tree.leaves(params), jax.tree.leaves(batch), met, of_sites, _itself)
     one_by_one = tuple(leaf for leaf in chosen if leaf in plan.fallback)
-    return found | by_vmap_of_grad(one_by_one, losses_fn, params, batch, itself)
+    return found | by_vmap_of_grad(one_by_one, losses_fn, params, batch, _itself)
 
 
 OfOne = Callable[[list[jax.Array]], list[jax.Array]]
+
+
+def _itself(grads: list[jax.Array]) -> list[jax.Array]:
+    return grads
 
 
 def _norm_of_each(grads: list[jax.Array]) -> list[jax.Array]:
@@ -138,7 +141,7 @@ def _formed(
 
     # Of every turn of a scan the cotangent stands alone until they go back together.
     standing_shapes = jax.tree.leaves(jax.eval_shape(standing, values))
-    results = jax.lax.map(one, [example for example, _ in of_sites], batch_size=_at_once([*values, *standing_shapes]))
+    results = _each(one, [example for example, _ in of_sites], of_one, [*values, *standing_shapes])
     return dict(zip(chosen, results, strict=True))
 
 
@@ -158,9 +161,13 @@ def by_vmap_of_grad(
 
         return of_one(jax.grad(loss)([leaves[leaf] for leaf in chosen]))
 
-    results = jax.lax.map(one, batch, batch_size=_at_once([leaves[leaf] for leaf in chosen]))
+    results = _each(one, batch, of_one, [leaves[leaf] for leaf in chosen])
     return dict(zip(chosen, results, strict=True))
 
 
-def _at_once(values: Sequence[Any]) -> int:
-    return max(1, FORMED_AT_ONCE // sum(max(1, value.size * value.dtype.itemsize) for value in values))
+def _each(one: Callable[[PyTree], Any], examples: PyTree, of_one: OfOne, formed: Sequence[Any]) -> Any:
+    """`one` of every example; a few at a time, unless what is formed is wanted itself."""
+    if of_one is _itself:
+        return jax.vmap(one)(examples)
+    at_once = max(1, FORMED_AT_ONCE // sum(max(1, value.size * value.dtype.itemsize) for value in formed))
+    return jax.lax.map(one, examples, batch_size=at_once)
