@@ -123,19 +123,20 @@ def norms_inside(
       chunk: how many examples are taken at a time.
       apart: see `make_plan`.
     """
-    methods: dict[str, Any] = {}
+    methods: tuple[tuple[str, Any], ...] = ()
 
     def of_part(part: PyTree, whole: bool) -> tuple[Any, jax.Array]:
         size = len(jax.tree.leaves(part)[0])
         doubled = part if size > 1 else twice(part)
         plan = make_plan(losses_fn, params, doubled, alone=not whole or size == 1, apart=apart)
-        methods.update(plan.methods)
+        nonlocal methods
+        methods = plan.in_forward_order
         norms, losses = leaf_norms_of_examples(plan, losses_fn, params, doubled)
         return jax.tree.map(lambda array: array[:size], (norms, losses))
 
     norms, losses = in_chunks(of_part, batch, chunk)
     total = tree.norm(jnp.stack(list(norms.values())), axis=0) if norms else jnp.zeros(losses.shape)
-    return PerExampleNorms(total, losses, norms, tuple(methods.items()))
+    return PerExampleNorms(total, losses, norms, methods)
 
 
 def twice(batch: PyTree) -> PyTree:

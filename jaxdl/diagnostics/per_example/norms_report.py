@@ -23,7 +23,7 @@ class PerExampleNorms:
       total: `(B,)`, norm over all parameters.
       losses: `(B,)`, the losses themselves, which come along.
       leaves: `{path: (B,)}`, norm of each parameter.
-      methods: of each path, how it was had; see `Method`.
+      methods: paths in forward order, and how each was had; see `Method`.
     """
 
     total: jax.Array
@@ -75,8 +75,8 @@ class PerExampleNorms:
         left.plot(np.arange(1, len(total) + 1), total, ".-")
         left.set_xlabel("examples, by size of gradient")
         left.set_ylabel("norm of the gradient")
-        names = list(self.leaves)
-        values = [np.asarray(norms, np.float64) for norms in self.leaves.values()]
+        names = [path for path, _ in self.methods]
+        values = [np.asarray(self.leaves[path], np.float64) for path in names]
         right.boxplot(values, orientation="horizontal", flierprops={"markersize": 3})
         right.set_yticks(range(1, len(names) + 1), names, fontsize=max(4, min(10, 200 // len(names))))
         right.invert_yaxis()

@@ -58,6 +58,19 @@ class Plan:
     positional: tuple[str, ...]
 
     @property
+    def in_forward_order(self) -> tuple[tuple[str, Method], ...]:
+        """Paths and methods by the first place where a parameter meets the examples; those without one last."""
+        first: dict[int, int] = {}
+        for number, site in enumerate(self.sites):
+            for operand in site.operands:
+                for leaf in sorted(site.labels[operand].leaves):
+                    first.setdefault(leaf, number)
+        pairs = list(self.methods.items())
+        return tuple(
+            pairs[leaf] for leaf in sorted(range(len(pairs)), key=lambda i: (first.get(i, len(self.sites)), i))
+        )
+
+    @property
     def numbers(self) -> int:
         """Floating-point numbers that one example needs at once: activations, and the largest method's own."""
         shapes = (var.aval.shape for eqn in _equations(self.jaxpr.jaxpr) for var in eqn.outvars)
@@ -82,7 +95,7 @@ class Plan:
         """One line a parameter: how its norms will be had, what one example needs for it, and why if it is slow."""
         width = max(len("parameter"), *(len(path) for path in self.methods))
         lines = [f"{'parameter':<{width}} {'method':>12} {'numbers':>11}"]
-        for path, method in self.methods.items():
+        for path, method in self.in_forward_order:
             reason = f"  {method.reason}" if method.reason else ""
             lines.append(f"{path:<{width}} {method.name:>12} {method.numbers:>11,}{reason}")
         return "\n".join(lines)
