@@ -105,7 +105,7 @@ def per_example_plan(losses_fn: LossesFn, params: PyTree, batch: PyTree) -> Plan
       ValueError, TypeError: as there.
     """
     size = checked_size(losses_fn, params, batch)
-    return make_plan(losses_fn, params, batch if size > 1 else twice(batch))
+    return make_plan(losses_fn, params, batch if size > 1 else jax.eval_shape(twice, batch))
 
 
 @partial(jax.jit, static_argnames=("losses_fn", "chunk"))
