@@ -1,5 +1,6 @@
 """A strict session: warnings are errors (see pyproject.toml), implicit rank promotion is one, programs are cached."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -37,3 +38,16 @@ def same_bytes():
             assert np.asarray(left).tobytes() == np.asarray(right).tobytes()
 
     return check
+
+
+# Every compiled program is some mappings of memory, of which Linux allows a process 65,530; beyond them XLA aborts.
+MAPS = Path("/proc/self/maps")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_are_freed():
+    """Forgets compiled programs after a module once they are many."""
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
+        gc.collect()
