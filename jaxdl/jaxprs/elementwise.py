@@ -11,12 +11,12 @@ ELEMENTWISE = frozenset({
     "bessel_i1e", "bitcast_convert_type", "cbrt", "ceil", "clamp", "clz", "complex", "conj", "convert_element_type",
     "copy", "copy_p", "cos", "cosh", "digamma", "div", "eq", "eq_to", "erf", "erf_inv", "erfc", "exp", "exp2",
     "expm1", "floor", "ge", "gt", "igamma", "igamma_grad_a", "igammac", "imag", "integer_pow", "is_finite", "le",
-    "le_to", "lgamma", "log", "log1p", "logistic", "lt", "layout_constraint", "lt_to", "max", "mesh_cast", "min",
-    "mul", "name", "ne", "neg", "nextafter", "not", "or", "polygamma", "population_count", "pow", "pvary",
-    "random_fold_in", "random_gamma_grad", "random_seed", "random_wrap_elements", "real", "reduce_precision",
-    "regularized_incomplete_beta", "rem", "reshard", "round", "rsqrt", "select_n", "sharding_constraint",
-    "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sinh", "sqrt", "square",
-    "stop_gradient", "sub", "tan", "tanh", "threefry2x32", "xor", "zeta",
+    "le_to", "lgamma", "log", "log1p", "log2", "logistic", "lt", "layout_constraint", "lt_to", "max", "mesh_cast",
+    "min", "mul", "name", "ne", "neg", "nextafter", "not", "one_minus_square", "or", "polygamma", "population_count",
+    "pow", "pvary", "random_fold_in", "random_gamma_grad", "random_seed", "random_wrap_elements", "real",
+    "reduce_precision", "regularized_incomplete_beta", "rem", "reshard", "round", "rsqrt", "select_n",
+    "sharding_constraint", "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sinh", "sqrt",
+    "square", "stop_gradient", "sub", "tan", "tanh", "threefry2x32", "xor", "zeta",
 })  # fmt: skip
 
 
@@ -40,3 +40,8 @@ def _harmless(eqn: Any) -> bool:
 def is_floating(aval: Any) -> bool:
     """Whether arrays of this kind have a gradient."""
     return jnp.issubdtype(getattr(aval, "dtype", jnp.int32), jnp.inexact)
+
+
+def is_real(aval: Any) -> bool:
+    """Whether arrays of this kind have a gradient, and no imaginary part."""
+    return jnp.issubdtype(getattr(aval, "dtype", jnp.int32), jnp.floating)

@@ -1,8 +1,10 @@
 """Evaluating traced programs with some equations replaced, across the versions of jax we support."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import jax
 from jax.extend.core import Literal
 
 # `rule(position, equation, arguments)` gives the outputs of an equation, or None for its ordinary meaning.
@@ -66,3 +68,13 @@ def _same_in_every_turn(scan: Any, place: int, position: int) -> bool:
     # A carried value that stays where it is, or a slice of an input that becomes the slice of an output.
     consts, carried = scan_counts(scan)
     return position == consts + place if place < carried else position >= consts + carried
+
+
+def source_line(eqn: Any) -> str | None:
+    """The innermost line of the source that is not jax's own."""
+    traceback = eqn.source_info.traceback
+    own = Path(jax.__file__).parent.as_posix()
+    for frame in traceback.frames if traceback else ():
+        if not Path(frame.file_name).as_posix().startswith(own):
+            return f"{frame.file_name}:{frame.line_num} ({frame.function_name})"
+    return None

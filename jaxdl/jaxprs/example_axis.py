@@ -7,20 +7,40 @@ mixes examples is remembered in the label, and told only if the losses depend on
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Literal
 
-from jaxdl.jaxprs.elementwise import ELEMENTWISE, is_floating
-from jaxdl.jaxprs.evaluation import open_jaxpr, scan_counts
-from jaxdl.jaxprs.example_labels import Axis, Label, Mixed, constant_along, leaf_label, rearranged, union
-from jaxdl.jaxprs.example_rules import Mixing, Unknown, moved
+from jaxdl.jaxprs.elementwise import ELEMENTWISE, is_floating, is_real
+from jaxdl.jaxprs.evaluation import open_jaxpr, scan_counts, source_line
+from jaxdl.jaxprs.example_derivatives import mixed_backward, parametric_leaves
+from jaxdl.jaxprs.example_labels import (
+    Axis,
+    Label,
+    Mixed,
+    constant_along,
+    counted,
+    leaf_label,
+    own_columns,
+    rearranged,
+    union,
+)  # fmt: skip
+from jaxdl.jaxprs.example_rules import Mixing, Unknown, moved, unchanged_along
 from jaxdl.jaxprs.uses import Where
 
 _REARRANGING = {"transpose", "squeeze", "broadcast_in_dim", "reshape", "copy", "copy_p"}
+_INDEXED = {
+    "gather",
+    "scatter",
+    "scatter-add",
+    "scatter-mul",
+    "scatter_add",
+    "scatter_mul",
+    "scatter_min",
+    "scatter_max",
+}
 _MIRRORS = {"optimization_barrier", "device_put"}
 # Sites of these primitives are the same equation for one example as for many.
 SINGLE = {
@@ -115,6 +135,9 @@ class _Walk:
     def step(self, eqn: Any, ins: list[Label], here: Where) -> list[Label]:
         """Labels of the equation's outputs."""
         inside = _inside(eqn)
+        if any(label.own for label in ins) and eqn.primitive.name not in _INDEXED:
+            self.note(f"{eqn.primitive.name} at {self.place(eqn)}")
+            ins = [label._replace(own=frozenset()) for label in ins]
         if inside:
             return _INSIDE.get(eqn.primitive.name, _call)(self.at(eqn), eqn, ins, here)
         joined = union(ins)
@@ -132,7 +155,7 @@ class _Walk:
         except Unknown:
             return [self.mixed(eqn, joined, "is not known to keep examples apart")] * len(eqn.outvars)
         self.meet(eqn, ins, here, axis, noted)
-        return [Label(joined.leaves, axis)] * len(eqn.outvars)
+        return [Label(joined.leaves, axis, own=own_columns(eqn, ins, axis))] * len(eqn.outvars)
 
     def meet(self, eqn: Any, ins: list[Label], here: Where, axis: Axis, noted: list[int]) -> None:
         """Tells of parameters and constants that this equation brings together with examples."""
@@ -155,7 +178,7 @@ class _Walk:
     def place(self, eqn: Any) -> str:
         """Line of the source and, where a module named it, the path of the module."""
         candidates = [self.library or eqn, *reversed(self.around)]
-        line = next((line for line in map(_line, candidates) if line), "a line that jax did not keep")
+        line = next((line for line in map(source_line, candidates) if line), "a line that jax did not keep")
         path = max((str(e.source_info.name_stack) for e in candidates), key=len)
         return f"{line} in {path}" if path else line
 
@@ -197,13 +220,14 @@ def _without_examples(eqn: Any, ins: list[Label], joined: Label) -> Label:
         return rearranged(eqn, ins[0])._replace(leaves=joined.leaves, sliced=joined.sliced)
     shape = eqn.outvars[0].aval.shape
     if name == "iota":
-        return joined._replace(same=frozenset(range(len(shape))) - {eqn.params["dimension"]})
+        return joined._replace(same=frozenset(range(len(shape))) - {eqn.params["dimension"]}, counts=counted(eqn, ins))
     if name not in ELEMENTWISE:
-        return joined
+        return joined._replace(same=unchanged_along(eqn, ins))
     arrays = [(atom.aval.shape, label) for atom, label in zip(eqn.invars, ins, strict=True) if atom.aval.shape]
     same = frozenset(axis for axis in range(len(shape)) if all(constant_along(la, s, axis) for s, la in arrays))
-    casts = name == "convert_element_type" and is_floating(eqn.invars[0].aval) and is_floating(eqn.outvars[0].aval)
-    return joined._replace(same=same, source=ins[0].source if casts else None)
+    # The gradient of a real parameter is real, also where it has been cast to complex numbers.
+    casts = name == "convert_element_type" and all(is_real(atom.aval) for atom in (eqn.invars[0], eqn.outvars[0]))
+    return joined._replace(same=same, source=ins[0].source if casts else None, counts=counted(eqn, ins))
 
 
 def _inside(eqn: Any) -> list[Any]:
@@ -220,11 +244,20 @@ def _inside(eqn: Any) -> list[Any]:
 
 def _call(walk: _Walk, eqn: Any, ins: list[Label], here: Where) -> list[Label]:
     (jaxpr,) = _inside(eqn)
-    if eqn.primitive.name.startswith("custom_"):  # a derivative of its own: its equations do not show it
-        walk = walk.blind(
-            f"meets examples in {eqn.params.get('name', 'a function')}, which has a derivative of its own"
-        )
-    return walk.through(jaxpr, ins, (*here, 0))
+    if not eqn.primitive.name.startswith("custom_"):
+        return walk.through(jaxpr, ins, (*here, 0))
+    # A derivative of its own: the equations inside do not show it.
+    why = f"meets examples in {eqn.params.get('name', 'a function')}, which has a derivative of its own"
+    outs = [label._replace(source=None) for label in walk.blind(why).through(jaxpr, ins, (*here, 0))]
+    if all(label.examples is None for label in ins):
+        return [label._replace(leaves=union(ins).leaves) for label in outs]
+    walk.opaque(parametric_leaves(eqn, ins), why)
+    if walk.library:
+        return outs  # the derivatives of jax's own functions keep examples apart wherever the functions do
+    # No derivative is taken of what the derivative calls, the function itself perhaps.
+    silent, place = replace(walk.silent(), library=eqn), walk.place(eqn)
+    mixed = mixed_backward(eqn, ins, outs, lambda jaxpr, inputs: silent.through(jaxpr, inputs, ()), place)
+    return outs if mixed is None else [label._replace(examples=None, mixed=label.mixed or mixed) for label in outs]
 
 
 def _cond(walk: _Walk, eqn: Any, ins: list[Label], here: Where) -> list[Label]:
@@ -242,11 +275,19 @@ def _while(walk: _Walk, eqn: Any, ins: list[Label], here: Where) -> list[Label]:
     num_cond, num_body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
     walk = walk.blind("meets examples in a while loop")
     before = ins[num_cond : num_cond + num_body]
-    carried = _settled(walk, body, before, ins[num_cond + num_body :], [], eqn)
-    (going_on,) = walk.through(condition, [*ins[:num_cond], *carried], (*here, 1))
-    if going_on.mixed or going_on.examples:
-        return [label._replace(examples=None, mixed=going_on.mixed) for label in carried]
-    return carried
+    carried = ins[num_cond + num_body :]
+    while True:
+        carried = _settled(walk, body, before, carried, [], eqn)
+        (going_on,) = walk.through(condition, [*ins[:num_cond], *carried], (*here, 1))
+        if going_on.mixed:
+            return [label._replace(examples=None, mixed=label.mixed or going_on.mixed) for label in carried]
+        if going_on.examples is None or all(label.examples or label.mixed for label in carried):
+            return carried
+        # A vmapped loop: each example goes on for as many turns as it needs, whatever it carries.
+        for label in carried:
+            walk.opaque(label.leaves if label.parametric else frozenset(), "is carried through a while loop")
+        own = going_on.examples
+        carried = [label if label.examples or label.mixed else Label(label.leaves, own) for label in carried]
 
 
 def _scan(walk: _Walk, eqn: Any, ins: list[Label], here: Where) -> list[Label]:
@@ -263,6 +304,7 @@ def _scan(walk: _Walk, eqn: Any, ins: list[Label], here: Where) -> list[Label]:
             examples=label.examples and label.examples._replace(place=label.examples.place + 1),
             same=frozenset(),
             source=None,
+            counts=None,
         )
         for label in outs[num_carry:]
     ]
@@ -275,8 +317,12 @@ def _linear_solve(walk: _Walk, eqn: Any, ins: list[Label], here: Where) -> list[
     consts, right = ins[first : first + lengths.solve], ins[sum(lengths) :]
     (jaxpr,) = _inside(eqn)
     joined = union(ins)
-    outs = walk.blind("meets examples in a linear solver").through(jaxpr, [*consts, *right], (*here, 0))
-    return [label._replace(mixed=label.mixed or joined.mixed) for label in outs]
+    # The derivative is that of the product, which need not be the solver's.
+    why = "meets examples in a linear solver"
+    if any(label.examples is not None for label in ins):
+        walk.opaque(parametric_leaves(eqn, ins), why)
+    outs = walk.blind(why).through(jaxpr, [*consts, *right], (*here, 0))
+    return [label._replace(leaves=joined.leaves, source=None, mixed=label.mixed or joined.mixed) for label in outs]
 
 
 def _turn(label: Label, scan: Where) -> Label:
@@ -289,7 +335,7 @@ def _turn(label: Label, scan: Where) -> Label:
         source = source._replace(axes=source.axes[1:])
     elif label.leaves:
         sliced = (*sliced, (scan, None))
-    return label._replace(same=frozenset(a - 1 for a in label.same if a), source=source, sliced=sliced)
+    return label._replace(same=frozenset(a - 1 for a in label.same if a), source=source, sliced=sliced, counts=None)
 
 
 def _settled(
@@ -310,13 +356,21 @@ def _one_by_one(walk: _Walk, eqn: Any, ins: list[Label], carry: list[Label], jax
     joined = union(ins)
     if joined.mixed:
         return [joined] * len(eqn.outvars)
-    from_examples = _depends(jaxpr, [label.examples is not None for label in ins], len(carry), scan_counts(eqn)[0])
-    if any(from_examples) or any(label.examples and label.examples.place for label in ins):
+    num_consts, num_carry = scan_counts(eqn)
+    from_examples = _depends(jaxpr, [label.examples is not None for label in ins], len(carry), num_consts)
+    axes = {label.examples for label in ins[num_consts + num_carry :] if label.examples is not None}
+    if any(from_examples) or len(axes) > 1:
         return [walk.mixed(eqn, joined, "carries something from each example to the next, and so goes along")] * len(
             eqn.outvars
         )
+    if any(label.examples is not None for label in ins[:num_consts]):
+        return [walk.mixed(eqn, joined, "takes all examples into a loop over each, and so mixes")] * len(eqn.outvars)
+    (axis,) = axes
+    for atom, label in list(zip(eqn.invars, ins, strict=True))[num_consts + num_carry :]:
+        if label.examples is None and not constant_along(label, atom.aval.shape, 0):
+            walk.note(f"{eqn.primitive.name} at {walk.place(eqn)}")
     walk.opaque(joined.leaves, "is used in a loop over the examples")
-    ys = [Label(joined.leaves, Axis(0))] * (len(eqn.outvars) - len(carry))
+    ys = [Label(joined.leaves, axis)] * (len(eqn.outvars) - len(carry))
     return [*(union([label, Label(joined.leaves)]) for label in carry), *ys]
 
 
@@ -338,13 +392,3 @@ def _depends(jaxpr: Any, entering: list[bool], num_carry: int, num_consts: int) 
 
 
 _INSIDE = {"scan": _scan, "cond": _cond, "while": _while, "custom_linear_solve": _linear_solve}
-
-
-def _line(eqn: Any) -> str | None:
-    """The innermost line of the source that is not jax's own."""
-    traceback = eqn.source_info.traceback
-    own = Path(jax.__file__).parent.as_posix()
-    for frame in traceback.frames if traceback else ():
-        if not Path(frame.file_name).as_posix().startswith(own):
-            return f"{frame.file_name}:{frame.line_num} ({frame.function_name})"
-    return None

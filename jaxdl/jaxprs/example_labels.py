@@ -3,7 +3,12 @@
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+from jax.extend.core import Literal
+
 from jaxdl.jaxprs.uses import Where
+
+NOWHERE = -1
 
 
 class Axis(NamedTuple):
@@ -45,6 +50,8 @@ class Label(NamedTuple):
       source: for a value made from parameters alone, what it is of its leaf; None where numbers have changed.
       sliced: scans that give a turn one slice of the leaf, and the axis they go along.
       mixed: why the examples are no longer apart; None while they are.
+      counts: the axis whose positions 0, 1, ... are the entries of a constant; `NOWHERE` of one that is False.
+      own: of indices of examples, the entries of the last axis that hold each example's own position.
     """
 
     leaves: frozenset[int] = frozenset()
@@ -53,6 +60,8 @@ class Label(NamedTuple):
     source: Source | None = None
     sliced: tuple[tuple[Where, Hashable], ...] = ()
     mixed: Mixed | None = None
+    counts: int | None = None
+    own: frozenset[int] = frozenset()
 
     @property
     def parametric(self) -> bool:
@@ -68,6 +77,38 @@ def leaf_label(leaf: int, ndim: int) -> Label:
 def constant_along(label: Label, shape: Sequence[int], axis: int) -> bool:
     """Whether a value without examples is the same for all of them along this axis."""
     return shape[axis] == 1 or axis in label.same
+
+
+def counts_along(label: Label, axis: Axis) -> bool:
+    """Whether a constant holds every example's position in the batch, as `x[jnp.arange(len(x)), i]` needs it."""
+    return axis == Axis(axis.place) and label.counts == axis.place
+
+
+def own_columns(eqn: Any, labels: Sequence[Label], axis: Axis) -> frozenset[int]:
+    """`Label.own` of the output of an equation."""
+    last = len(eqn.outvars[0].aval.shape) - 1
+    if eqn.primitive.name != "concatenate" or eqn.params["dimension"] != last:
+        return frozenset()
+    found, start = set(), 0
+    for atom, label in zip(eqn.invars, labels, strict=True):
+        if label.examples is None and counts_along(label, axis):
+            found.update(range(start, start + atom.aval.shape[last]))
+        start += atom.aval.shape[last]
+    return frozenset(found)
+
+
+def counted(eqn: Any, labels: Sequence[Label]) -> int | None:
+    """`Label.counts` of the output of an equation of constants, through what indexing does to negative positions."""
+    name, aval = eqn.primitive.name, eqn.outvars[0].aval
+    if name == "lt":
+        zero = isinstance(eqn.invars[1], Literal) and eqn.invars[1].val == 0
+        return NOWHERE if zero and labels[0].counts not in (None, NOWHERE) else None
+    if name == "select_n":
+        return labels[1].counts if labels[0].counts == NOWHERE else None
+    axis = eqn.params["dimension"] if name == "iota" else labels[0].counts if name == "convert_element_type" else None
+    if axis is None or axis == NOWHERE or not jnp.issubdtype(aval.dtype, jnp.integer):
+        return None
+    return axis if aval.shape[axis] <= jnp.iinfo(aval.dtype).max else None
 
 
 def union(labels: Sequence[Label]) -> Label:
@@ -98,7 +139,8 @@ def rearranged(eqn: Any, label: Label) -> Label:
     if name == "reshape" and None in order:
         # Where axes are cut or joined, nothing is known of the new ones, unless they have length 1.
         same = frozenset(new for new in same if order[new] is not None)
-    return label._replace(same=same, source=_moved(label.source, eqn, order, shape, out))
+    counts = order.index(label.counts) if label.counts in order and label.counts is not None else None
+    return label._replace(same=same, source=_moved(label.source, eqn, order, shape, out), counts=counts)
 
 
 def _moved(

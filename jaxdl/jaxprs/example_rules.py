@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxdl.jaxprs.elementwise import ELEMENTWISE
-from jaxdl.jaxprs.example_labels import Axis, Label, constant_along
+from jaxdl.jaxprs.example_labels import Axis, Label, constant_along, counts_along
 
 
 class Mixing(Exception):
@@ -30,7 +30,7 @@ _LAST_AXES = {
     "triangular_solve": 2, "tridiagonal_solve": 1, "schur": 2, "hessenberg": 2, "tridiagonal": 2,
 }  # fmt: skip
 # The axes of a key's own words come after those of the array of keys.
-_KEEPING = frozenset({"random_bits", "random_split", "random_unwrap", "random_wrap"})
+_KEEPING = frozenset({"random_bits", "random_clone", "random_split", "random_unwrap", "random_wrap"})
 _REDUCTIONS = {
     "reduce_sum": "axes", "reduce_max": "axes", "reduce_min": "axes", "reduce_prod": "axes", "reduce_and": "axes",
     "reduce_or": "axes", "reduce_xor": "axes", "argmax": "axes", "argmin": "axes", "reduce": "dimensions",
@@ -54,7 +54,10 @@ def moved(eqn: Any, labels: Sequence[Label], note: Note) -> Axis:
     """
     name = eqn.primitive.name
     if name in ELEMENTWISE:
-        return together(eqn, labels, note)
+        axis = together(eqn, labels, note)
+        if name == "bitcast_convert_type" and axis.place >= len(eqn.outvars[0].aval.shape):
+            raise Mixing("joins the bits along")
+        return axis
     if name in _KEEPING:
         return _only(labels)
     if name in _REDUCTIONS:
@@ -75,6 +78,25 @@ def moved(eqn: Any, labels: Sequence[Label], note: Note) -> Axis:
     raise Unknown
 
 
+def unchanged_along(eqn: Any, labels: Sequence[Label]) -> frozenset[int]:
+    """`Label.same` of what an equation makes of values without examples: equal slices kept apart stay equal."""
+    found = set()
+    for operand, label in enumerate(labels):
+        for place in label.same:
+            differing: list[int] = []
+            entering = [
+                Label(examples=Axis(place)) if i == operand else each._replace(own=frozenset())
+                for i, each in enumerate(labels)
+            ]
+            try:
+                axis = moved(eqn, entering, differing.append)
+            except (Mixing, Unknown):
+                continue
+            if not differing and axis == Axis(axis.place):
+                found.add(axis.place)
+    return frozenset(found)
+
+
 def together(eqn: Any, labels: Sequence[Label], note: Note) -> Axis:
     """The axis on which all operands with examples agree; the others must have nothing of their own along it."""
     axes = {label.examples for label in labels if label.examples is not None}
@@ -83,7 +105,8 @@ def together(eqn: Any, labels: Sequence[Label], note: Note) -> Axis:
     (axis,) = axes
     for operand, (atom, label) in enumerate(zip(eqn.invars, labels, strict=True)):
         shape = atom.aval.shape
-        if label.examples is None and shape and not constant_along(label, shape, axis.place):
+        index = eqn.primitive.name == "concatenate" and counts_along(label, axis)
+        if label.examples is None and shape and not index and not constant_along(label, shape, axis.place):
             note(operand)
     return axis
 
@@ -100,11 +123,8 @@ def _without(dropped: Sequence[int], axis: Axis, verb: str) -> Axis:
 
 def _in_front(eqn: Any, labels: Sequence[Label], note: Note, last: int) -> Axis:
     axis = together(eqn, labels, note)
-    if any(
-        axis.place >= len(atom.aval.shape) - last
-        for atom, label in zip(eqn.invars, labels, strict=True)
-        if label.examples is not None
-    ):
+    # Other operands may have one axis more or less: the right side of a tridiagonal system, say.
+    if axis.place >= len(eqn.invars[0].aval.shape) - last:
         raise Mixing("works along")
     return axis
 
@@ -150,6 +170,22 @@ def _concatenate(eqn: Any, labels: Sequence[Label], note: Note) -> Axis:
     if eqn.params["dimension"] == axis.place:
         raise Mixing("concatenates along")
     return axis
+
+
+def _stack(eqn: Any, labels: Sequence[Label], note: Note) -> Axis:
+    axis = together(eqn, labels, note)
+    return axis._replace(place=axis.place + (eqn.params["axis"] <= axis.place))
+
+
+def _unstack(eqn: Any, labels: Sequence[Label], note: Note) -> Axis:
+    return _without([eqn.params["axis"]], _only(labels), "cuts")
+
+
+def _tile(eqn: Any, labels: Sequence[Label], note: Note) -> Axis:
+    axis, reps = _only(labels), eqn.params["reps"]
+    if len(reps) != len(eqn.invars[0].aval.shape):
+        raise Unknown
+    return axis._replace(before=reps[axis.place] * axis.before)
 
 
 def _pad(eqn: Any, labels: Sequence[Label], note: Note) -> Axis:
@@ -229,9 +265,18 @@ def _gather(eqn: Any, labels: Sequence[Label], note: Note) -> Axis:
     operand, indices = labels
     ndim = len(eqn.outvars[0].aval.shape)
     batch_axes = [axis for axis in range(ndim) if axis not in numbers.offset_dims]
+    if indices.examples is not None and indices.examples.place >= len(batch_axes):
+        raise Mixing("picks by all of")
     if operand.examples is None:
-        return indices.examples._replace(place=batch_axes[indices.examples.place])  # type: ignore[union-attr]
+        assert indices.examples is not None
+        for theirs, own in zip(numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True):
+            if own == indices.examples.place and not constant_along(operand, eqn.invars[0].aval.shape, theirs):
+                note(0)
+        return indices.examples._replace(place=batch_axes[indices.examples.place])
     inner = operand.examples.place
+    own_axis = None if indices.examples is None else _own(indices, numbers.start_index_map)
+    if own_axis == operand.examples and inner in numbers.collapsed_slice_dims:
+        return Axis(batch_axes[indices.examples.place])  # type: ignore[union-attr]
     if inner in numbers.operand_batching_dims:
         own = numbers.start_indices_batching_dims[numbers.operand_batching_dims.index(inner)]
         if indices.examples is None:
@@ -250,6 +295,13 @@ def _gather(eqn: Any, labels: Sequence[Label], note: Note) -> Axis:
     return operand.examples._replace(place=numbers.offset_dims[kept.index(inner)])
 
 
+def _own(indices: Label, index_map: Sequence[int]) -> Axis | None:
+    """The axis of which these indices name, for each example, its own position."""
+    assert indices.examples is not None
+    dims = [dim for column, dim in enumerate(index_map) if column in indices.own]
+    return Axis(dims[0]) if len(dims) == 1 and indices.examples[1:] == (1, 1) else None
+
+
 def _scatter(eqn: Any, labels: Sequence[Label], note: Note) -> Axis:
     numbers = eqn.params["dimension_numbers"]
     operand, indices, updates = labels
@@ -260,6 +312,15 @@ def _scatter(eqn: Any, labels: Sequence[Label], note: Note) -> Axis:
         and d not in numbers.operand_batching_dims
     ]  # fmt: skip
     batch_axes = [d for d in range(len(shapes[2])) if d not in numbers.update_window_dims]
+    own_axis = None if indices.examples is None else _own(indices, numbers.scatter_dims_to_operand_dims)
+    if own_axis is not None and own_axis.place in numbers.inserted_window_dims:
+        assert indices.examples is not None
+        for i, place in ((0, own_axis.place), (2, batch_axes[indices.examples.place])):
+            if labels[i].examples is None and not constant_along(labels[i], shapes[i], place):
+                note(i)
+            elif labels[i].examples not in (None, Axis(place)):
+                raise Mixing("scatters among the examples along")
+        return own_axis
     if axis is None:  # updates of examples into a constant: by a batching dimension or in whole windows
         if updates.examples is None:
             raise Unknown
@@ -320,6 +381,9 @@ _RULES: dict[str, Rule] = {
     "reshape": _reshape,
     "rev": _rev,
     "concatenate": _concatenate,
+    "stack": _stack,
+    "unstack": _unstack,
+    "tile": _tile,
     "pad": _pad,
     "slice": _slice,
     "dynamic_slice": _dynamic_slice,

@@ -61,6 +61,20 @@ APART = {
     "fixed loop": lambda w, x: total(lax.fori_loop(0, 3, lambda i, h: jnp.tanh(h @ w), x)),
     "remat and jit": lambda w, x: total(jax.checkpoint(jax.jit(lambda x: jnp.tanh(x @ w)))(x)),
     "statistics that are not used": lambda w, x: (total(x @ w), jnp.mean(x @ w))[0],
+    "own positions": lambda w, x: (
+        total(x[jnp.arange(4), jnp.argmax(x[:, :, 0], 1)] @ w)
+        + total(x.at[jnp.arange(4), jnp.argmin(x[:, :, 1], 1)].set(0.0) ** 2)
+    ),
+    "own positions in two axes": lambda w, x: total(x[jnp.arange(4)[:, None], jnp.argmax(x, 1)[:, :2]]),
+    "stacked": lambda w, x: total(jnp.stack([x, x @ w], -1)) * total(jnp.unstack(x, axis=1)[1]),
+    "tiled": lambda w, x: total(jnp.tile(x, (1, 2, 1)) ** 2),
+    "loop of each length": lambda w, x: jax.vmap(
+        lambda x: lax.while_loop(lambda c: jnp.sum(c[0]) > 0.1, lambda c: (c[0] / 2 - c[1], c[1] + 1), (x, 0.0))[1]
+    )(x),
+    "loop over merged": lambda w, x: total(jnp.reshape(lax.map(jnp.sum, jnp.reshape(x, (12, 6))), (4, 3))),
+    "tridiagonal": lambda w, x: total(
+        lax.linalg.tridiagonal_solve(jnp.zeros((4, 3)), 1 + jnp.abs(x[..., 0]), jnp.zeros((4, 3)), x)
+    ),
     "one-hot": lambda w, x: total(jax.nn.one_hot((x[:, :, 0] > 0).astype(int), 6) * x),
 }
 
@@ -90,6 +104,36 @@ MIXED = {
     "branch by all": (
         "reduce_sum",
         lambda w, x: lax.cond(jnp.sum(x) > jnp.sum(X) + 0.01, lambda: total(x), lambda: total(-x)),
+    ),
+    "all in a loop over each": ("scan", lambda w, x: lax.map(lambda one: jnp.sum(one) * jnp.max(x), x)),
+    "mean of loops": (
+        "reduce_sum",
+        lambda w, x: (
+            total(x)
+            * jnp.mean(
+                jax.vmap(
+                    lambda x: lax.while_loop(
+                        lambda c: c[0] > 0.01, lambda c: (c[0] / 1.1, c[1] + 1), (jnp.sum(x * x), 0.0)
+                    )[1]
+                )(x)
+            )
+        ),
+    ),
+    "tridiagonal along": (
+        "tridiagonal_solve",
+        lambda w, x: total(
+            lax.linalg.tridiagonal_solve(
+                jnp.array([0.0, 1, 1, 1]), jnp.full((4,), 4.0), jnp.array([1.0, 1, 1, 0]), x[:, 0]
+            )
+        ),
+    ),
+    "own position of another": (
+        "gather",
+        lambda w, x: total(x[jnp.arange(4)[::-1], jnp.argmax(x[:, :, 0], 1)]),
+    ),
+    "tiled and parted": (
+        ("reshape", "reduce_sum"),
+        lambda w, x: total(jnp.reshape(jnp.tile(x, (2, 1, 1)), (4, 2, 3, 6))),
     ),
     "pooled": (
         "reduce_window_max",
@@ -163,3 +207,49 @@ def test_a_parameter_with_an_entry_for_every_example_is_opaque():
     found = find_sites(trace(lambda w, x: total(x * w), jnp.ones((4, 3, 6)), X), num_params=1)
     assert found.opaque == {0: "has entries of its own for every example"}
     assert found.positional
+
+
+POSITIONAL = {
+    "looped over": lambda w, x: lax.map(lambda a: jnp.sum(a[0]) * a[1], (x, jnp.arange(4.0))),
+    "picked by each": lambda w, x: total(
+        jnp.take_along_axis(jax.random.normal(jax.random.key(0), (4, 6)), jnp.argmax(x, -1), 1)
+    ),
+    "own positions as numbers": lambda w, x: total(
+        jnp.concatenate([jnp.arange(4)[:, None], jnp.argmax(x, 1)], 1).astype(float)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", POSITIONAL)
+def test_values_that_go_by_position_are_noted_in_loops_and_indices(name):
+    found = find_sites(trace(POSITIONAL[name], W, X), num_params=1)
+    assert found.losses.mixed is None
+    assert found.positional
+
+
+def test_constants_that_are_equal_for_all_examples_are_not_noted():
+    constants = {
+        "scattered": lambda: jnp.zeros((4, 3, 6)).at[:, 1].set(1.0),
+        "norms": lambda: jnp.linalg.norm(jnp.ones((4, 3, 6)), axis=2, keepdims=True),
+    }
+    for constant in constants.values():
+        assert not find_sites(trace(lambda w, x, c=constant: total(x * c()), W, X), num_params=1).positional
+
+
+def test_a_derivative_of_its_own_that_mixes_examples():
+    @jax.custom_vjp
+    def centred(x):
+        return x
+
+    centred.defvjp(lambda x: (x, None), lambda kept, d: (d - jnp.mean(d, 0, keepdims=True),))
+    label = label_of(lambda w, x: total(jnp.sin(centred(x @ w))))
+    assert label.mixed is not None
+    assert label.mixed.operation == "reduce_sum"
+    assert "in the derivative of" in label.mixed.reason
+
+    @jax.custom_vjp
+    def turned(x):
+        return x
+
+    turned.defvjp(lambda x: (x, None), lambda kept, d: (-jnp.clip(d, -1, 1),))
+    assert label_of(lambda w, x: total(jnp.sin(turned(x @ w)))).mixed is None

@@ -201,6 +201,36 @@ def test_what_cannot_be_proved_falls_back_for_that_parameter_alone():
     assert "vmap(grad)" in table
 
 
+def test_derivatives_of_their_own_are_followed():
+    """One that hands a parameter through, one that only its derivative uses."""
+
+    @jax.custom_vjp
+    def turned(w):
+        return w
+
+    @jax.custom_vjp
+    def passed(x, w):
+        return x
+
+    turned.defvjp(lambda w: (w, None), lambda kept, d: (-3 * d,))
+    passed.defvjp(lambda x, w: (x, (x, w)), lambda kept, d: (d, jnp.sum(kept[0] * d) * kept[1]))
+
+    def fn(params, x):
+        return jnp.sum(jnp.sin(passed(x, params["passed"]) @ turned(params["turned"])), 1)
+
+    params = {"passed": jnp.ones(2), "turned": X[0, :, :3, 0]}
+    assert assert_exact(fn, params, X[:, 0, :, 1], gradients=True) == {"passed": "vmap(grad)", "turned": "formed"}
+
+
+def test_a_loop_over_the_examples_with_a_mask_of_each_position_is_refused():
+    def fn(w, x):
+        keys = jax.random.split(jax.random.key(0), x.shape[0])
+        return jax.lax.map(lambda a: jnp.sum(jnp.sin(a[0] @ w) * jax.random.bernoulli(a[1])), (x, keys))
+
+    with pytest.raises(ValueError, match="got values that go by an example's position in the batch, in scan at"):
+        per_example_gradient_norms(fn, X[0, :, :3, 0], X[:, 0, :, 1])
+
+
 def test_a_loop_over_the_examples_falls_back():
     def fn(w, x):
         return jax.lax.map(lambda one: jnp.sum(jnp.sin(w @ one)), x)
