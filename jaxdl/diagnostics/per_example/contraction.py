@@ -63,9 +63,9 @@ def tied_norms(rows: Sequence[Factors], outers: Sequence[Factors], num_rows: int
     """
     index = jnp.concatenate([f.left[0] for f in rows], 2)[:, 0]
     left, left_unit = _scaled(jnp.concatenate([f.left[0] for f in outers], 2)[:, 0])
-    taken = jnp.concatenate([f.right for f in rows], 2)[:, 0]
-    right = jnp.concatenate([f.right for f in outers], 2)[:, 0] * left_unit[:, None, None].astype(taken.dtype)
-    right, unit = _scaled(jnp.concatenate([taken, right.astype(taken.dtype)], 1))
+    taken = jnp.concatenate([f.right for f in rows], 2)[:, 0].astype(left.dtype)
+    right = jnp.concatenate([f.right for f in outers], 2)[:, 0] * left_unit[:, None, None]
+    right, unit = _scaled(jnp.concatenate([taken, right], 1))
     if not prefers_gram(right.shape[1], num_rows, right.shape[2]):
         one_hot = jax.nn.one_hot(index, num_rows, dtype=left.dtype)
         whole = jnp.concatenate([one_hot, left], 1)[:, None]

@@ -61,12 +61,14 @@ def leaf_norms_of_examples(
         left = next((form.left for form, _ in built if form.kind == "rows"), built[0][0].left)
         rows = [factors for form, factors in built if form.kind == "rows"]
         outers = [factors if form.left == left else factors.swapped for form, factors in built if form.kind == "outer"]
+        # The axis of the rows need not be the leaf's first: a table can be taken transposed, or reshaped.
+        num_rows = next((form.shape[2] for form, _ in built if form.kind == "rows"), 0)
         if name == "sum":
             norms[leaf] = sum_norms([array for _, array in built])
         elif name == "rows":
-            norms[leaf] = row_norms(rows, leaves[leaf].shape[0])
+            norms[leaf] = row_norms(rows, num_rows)
         elif name == "tied":
-            norms[leaf] = tied_norms(rows, outers, leaves[leaf].shape[0])
+            norms[leaf] = tied_norms(rows, outers, num_rows)
         else:
             norms[leaf] = outer_norms(outers)
     norms |= _formed(plan, leaves, data, met, plan.formed, _norm_of_each)

@@ -210,6 +210,22 @@ def test_plain_functions(dtype):
     assert methods["each"] == methods["choice"] == "formed"
 
 
+def test_a_table_taken_transposed_or_reshaped():
+    """Its rows are then not the first axis of the parameter; more positions than that axis is long."""
+    indices = jax.random.randint(jax.random.key(3), (4, 9), 0, 7)
+    transposed, tied = (lambda w, i: mixed(w.T[i])), (lambda w, i: mixed(jnp.tanh(w.T[i]) @ w))
+    assert assert_exact(transposed, draw(0, 5, 7), indices, gradients=True) == {"": "rows"}
+    assert assert_exact(lambda w, i: mixed(jnp.reshape(w, (8, 3))[i]), draw(1, 2, 4, 3), indices) == {"": "rows"}
+    assert assert_exact(tied, draw(0, 5, 7), indices) == {"": "tied"}
+
+
+def test_a_real_parameter_among_complex_numbers_has_a_real_gradient():
+    waves = lambda x: jnp.fft.fft(x, axis=2)  # noqa: E731
+    losses = lambda w, x: mixed(jnp.abs(waves(x) @ w.astype(complex)))  # noqa: E731
+    with precision("float64"):
+        assert_exact(losses, draw(0, 3, 2), draw(1, 4, 5, 3), dtype="float64", gradients=True)
+
+
 def test_nnx():
     class Net(nnx.Module):
         def __init__(self, rngs):
