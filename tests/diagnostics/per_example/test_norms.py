@@ -222,6 +222,19 @@ def test_derivatives_of_their_own_are_followed():
     assert assert_exact(fn, params, X[:, 0, :, 1], gradients=True) == {"passed": "vmap(grad)", "turned": "formed"}
 
 
+def test_losses_divided_by_the_number_of_examples_are_not_taken_in_parts():
+    fn = lambda w, x: jnp.sum(jnp.sin(x @ w), 1) / len(x)  # noqa: E731
+    looped = lambda w, x: jax.lax.map(lambda one: jnp.sum(one @ w), x) * (1 / len(x))  # noqa: E731
+    w, x = X[0, :, :3, 0], X[:, 0, :, 1]
+    rows = jax.jacrev(lambda w: fn(w, x))(w)
+    expected = np.linalg.norm(np.asarray(rows).reshape(7, -1), axis=1)
+    np.testing.assert_allclose(per_example_gradient_norms(fn, w, x), expected, rtol=1e-5)
+    message = r"losses_fn: expected losses that do not go by the number of examples.*got a product with or division by"
+    for losses_fn, size in ((fn, 3), (looped, None)):
+        with pytest.raises(ValueError, match=message):
+            per_example_gradient_norms(losses_fn, w, x, microbatch_size=size)
+
+
 def test_a_loop_over_the_examples_with_a_mask_of_each_position_is_refused():
     def fn(w, x):
         keys = jax.random.split(jax.random.key(0), x.shape[0])
