@@ -15,9 +15,8 @@ ELEMENTWISE = frozenset({
     "min", "mul", "name", "ne", "neg", "nextafter", "not", "one_minus_square", "or", "polygamma", "population_count",
     "pow", "pvary", "random_fold_in", "random_gamma_grad", "random_seed", "random_wrap_elements", "real",
     "reduce_precision", "regularized_incomplete_beta", "rem", "reshard", "round", "rsqrt", "select_n",
-    "sharding_constraint",
-    "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sinh", "sqrt", "square",
-    "stop_gradient", "sub", "tan", "tanh", "threefry2x32", "xor", "zeta",
+    "sharding_constraint", "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sinh", "sqrt",
+    "square", "stop_gradient", "sub", "tan", "tanh", "threefry2x32", "xor", "zeta",
 })  # fmt: skip
 
 

@@ -1,12 +1,14 @@
 """How the per-example gradients of each parameter will be had: decided from the traced program, before it runs."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import Literal
 
 from jaxdl.diagnostics.per_example.contraction import prefers_gram
 from jaxdl.diagnostics.per_example.forms import Form, form_of
@@ -155,7 +157,28 @@ def make_plan(losses_fn: LossesFn, params: PyTree, batch: PyTree, *, alone: bool
             f"position in the batch, in {plan.positional[0]}. Put them into the batch, for a random mask "
             "jax.random.split(key, B), or take the batch as a whole."
         )
+    if alone or plan.fallback:
+        _refuse_sizes(losses_fn, params, batch, jaxpr, size)
     return plan
+
+
+def _refuse_sizes(losses_fn: LossesFn, params: PyTree, batch: PyTree, jaxpr: Any, size: int) -> None:
+    """Losses divided by the number of examples are others for a part of the batch: two sizes show it."""
+    more = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2 * size, *leaf.shape[1:]), leaf.dtype), batch)
+    changed = _factors(jaxpr.jaxpr) - _factors(trace(losses_fn, params, more).jaxpr)
+    if any(math.isclose(number, known, rel_tol=1e-6) for number in changed for known in (size, 1 / size)):
+        raise ValueError(
+            f"losses_fn: expected losses that do not go by the number of examples, since they are taken in parts; got "
+            f"a product with or division by {size} or its inverse, which changes with the batch. Leave the mean over "
+            "the examples to the caller."
+        )
+
+
+def _factors(jaxpr: Any) -> Counter[float]:
+    """How often each number multiplies or divides in a program."""
+    products = [eqn for eqn in _equations(jaxpr) if eqn.primitive.name in ("mul", "div")]
+    numbers = [atom.val for eqn in products for atom in eqn.invars if isinstance(atom, Literal)]
+    return Counter(float(number) for number in numbers if jnp.issubdtype(jnp.result_type(number), jnp.floating))
 
 
 def _decided(
