@@ -1,7 +1,6 @@
 """How far the parameters of every layer are from where they started."""
 
 import re
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl.diagnostics.layer_axis import layer_ticks
+from jaxdl.diagnostics.reports import finished
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 from jaxdl.tree import divisor, layer_of, leaf_paths, norm
 
@@ -78,15 +79,10 @@ class ParameterDrift:
         upper.set_ylabel("relative distance")
         lower.plot(positions, cosine, "o-")
         lower.set_ylabel("cosine to the start")
-        lower.set_xticks(positions, self.layers, rotation=30, ha="right", fontsize=8)
+        layer_ticks(lower, self.layers)
         for axes in (upper, lower):
             axes.grid(alpha=0.3)
-        title = textwrap.fill(self.verdict(), 100) if title is None else title
-        if title:
-            figure.suptitle(title, fontsize=9)
-        if path is not None:
-            figure.savefig(path, dpi=150)
-        return figure
+        return finished(figure, path, self.verdict() if title is None else title)
 
 
 def parameter_drift(params: PyTree, start: PyTree, *, layers: Sequence[str] | None = None) -> ParameterDrift:

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxdl.diagnostics.reports import cell
+from jaxdl.diagnostics.layer_axis import layer_curves, layer_ticks
+from jaxdl.diagnostics.reports import cell, finished
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -106,13 +107,13 @@ def plot(flow: "GradientFlow", path: Any = None, *, steps: Any = None, title: st
         positions = np.arange(len(flow.layers))
         axes.plot(positions, signal, "o-", label="error signal")
         axes.plot(positions, np.asarray(flow.weight_gradient), "s--", label="weight gradient")
-        axes.set_xticks(positions, flow.layers, rotation=30, ha="right")
+        layer_ticks(axes, flow.layers)
         axes.set_xlabel("layer, from input to output")
-        title = verdict(flow).replace(": ", ":\n", 1) if title is None else title
+        axes.legend()
+        title = verdict(flow) if title is None else title
     else:
         times = np.arange(len(signal)) if steps is None else np.asarray(steps)
-        for i, name in enumerate(flow.layers):
-            axes.plot(times, signal[:, i], label=name)
+        layer_curves(axes, times, signal, flow.layers)
         axes.set_xlabel("measurement" if steps is None else "updates done")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if np.any(signal[np.isfinite(signal)] > 0):
@@ -121,12 +122,7 @@ def plot(flow: "GradientFlow", path: Any = None, *, steps: Any = None, title: st
         axes.text(0.5, 0.5, "nothing finite", transform=axes.transAxes, ha="center")
     axes.set_ylabel("norm" if signal.ndim == 1 else "norm of the error signal")
     axes.grid(alpha=0.3)
-    axes.legend()
-    if title:
-        axes.set_title(title, fontsize=10)
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
+    return finished(figure, path, title or "")
 
 
 def _single(flow: "GradientFlow") -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxdl.diagnostics.reports import finished, percent
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ def verdict(influence: "Influence", thresholds: Thresholds = DEFAULTS) -> str:
     few = share > thresholds.concentrated_influence and len(strongest) < thresholds.concentrated_influence * len(scores)
     first, last = proponents[0], opponents[0]
     return (
-        f"{np.mean(scores > 0):.0%} of {len(scores)} training examples lower the loss, by {helped:.3g} in all, the "
-        f"others raise it by {hurt:.3g}; the strongest are example {first} ({scores[first]:+.3g}) and example {last} "
-        f"({scores[last]:+.3g}); the first {len(proponents)} of either side hold {share:.0%}: "
+        f"{percent(np.mean(scores > 0))} of {len(scores)} training examples lower the loss, by {helped:.3g} in all, "
+        f"the others raise it by {hurt:.3g}; the strongest are example {first} ({scores[first]:+.3g}) and example "
+        f"{last} ({scores[last]:+.3g}); the first {len(proponents)} of either side hold {percent(share)}: "
         f"{'few decide' if few else 'spread over many'}"
     )
 
@@ -76,12 +77,7 @@ def plot(influence: "Influence", path: Any = None, *, title: str | None = None) 
     right.set(xlabel="rank among all training examples", ylabel="influence")
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    title = verdict(influence).replace("; ", ";\n") if title is None else title
-    if title:
-        figure.suptitle(title, fontsize=9)
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
+    return finished(figure, path, verdict(influence) if title is None else title)
 
 
 def _ranked(influence: "Influence") -> tuple[np.ndarray, np.ndarray, np.ndarray]:

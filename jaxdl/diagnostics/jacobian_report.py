@@ -1,10 +1,11 @@
 """Singular values of the Jacobians from layer to layer: the table, the verdict and the picture, on the host."""
 
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxdl.diagnostics.layer_axis import layer_ticks, short_names
+from jaxdl.diagnostics.reports import finished
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def plot(spectrum: "JacobianSpectrum", path: Any = None, *, title: str | None = 
 
     there = np.flatnonzero([not reason for reason in spectrum.reasons])
     mean, smallest, largest, gain = (np.asarray(column).mean(1)[there] for column in _columns(spectrum))
-    names = [*_names(spectrum)[:-1], "whole network"]
+    ends = (short_names(layers[:-1], 16) for layers in (spectrum.sources, spectrum.targets))
+    names = [*map(" → ".join, zip(*ends, strict=True)), "whole network"]
     positions = np.arange(len(there))
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
@@ -90,7 +92,7 @@ def plot(spectrum: "JacobianSpectrum", path: Any = None, *, title: str | None = 
     axes.plot(positions, mean, "o", label="mean singular value")
     axes.plot(positions, gain, "x", color="black", label="gain")
     axes.axhline(1, color="grey", lw=1)
-    axes.set_xticks(positions, [names[i] for i in there], rotation=30, ha="right", fontsize=8)
+    layer_ticks(axes, [names[i] for i in there], longest=35)
     axes.set_ylabel("singular values of the Jacobian")
     if len(positive):
         axes.set_yscale("log")
@@ -98,12 +100,7 @@ def plot(spectrum: "JacobianSpectrum", path: Any = None, *, title: str | None = 
         axes.text(0.5, 0.5, "no finite singular value above 0", transform=axes.transAxes, ha="center")
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
-    title = textwrap.fill(verdict(spectrum), 100) if title is None else title
-    if title:
-        axes.set_title(title, fontsize=9)
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
+    return finished(figure, path, verdict(spectrum) if title is None else title)
 
 
 def _names(spectrum: "JacobianSpectrum") -> list[str]:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxdl.diagnostics.reports import finished
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -81,12 +82,7 @@ def plot(field: "MeanField", path: Any = None, *, title: str | None = None, dept
     axes.set(yscale="log", xlabel="layers", ylabel="factor")
     axes.grid(alpha=0.3)
     axes.legend()
-    title = verdict(field).replace("; ", ";\n") if title is None else title
-    if title:
-        axes.set_title(title, fontsize=10)
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
+    return finished(figure, path, verdict(field) if title is None else title)
 
 
 def _single(field: "MeanField") -> None:

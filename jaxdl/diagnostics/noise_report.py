@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxdl.diagnostics.reports import finished, percent
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ def table(found: "NoiseScale") -> str:
     _single(found)
     named = {
         "noise scale, examples": found.scale,
-        f"{found.confidence:.0%} interval, low": found.low,
-        f"{found.confidence:.0%} interval, high": found.high,
+        f"{percent(found.confidence)} interval, low": found.low,
+        f"{percent(found.confidence)} interval, high": found.high,
         "tr(Sigma)": found.variance,
         "|G|^2": found.gradient_squared,
         "examples measured": found.num_examples,
@@ -40,9 +41,11 @@ def verdict(found: "NoiseScale", thresholds: Thresholds = DEFAULTS, *, batch_siz
     if not np.isfinite(scale):
         return (
             f"no signal in the gradients of {found.num_examples} examples: the noise scale is above {low:.3g} with "
-            f"{0.5 + found.confidence / 2:.1%} confidence; measure more examples"
+            f"{percent(0.5 + found.confidence / 2, 4)} confidence; measure more examples"
         )
-    sentence = f"gradient noise scale {scale:.3g} examples ({found.confidence:.0%} interval {low:.3g} to {high:.3g})"
+    sentence = (
+        f"gradient noise scale {scale:.3g} examples ({percent(found.confidence)} interval {low:.3g} to {high:.3g})"
+    )
     if batch_size is None:
         wide = high > thresholds.uncertain_scale * max(low, np.finfo(float).tiny) and high > 1
         return sentence + (": uncertain, measure more examples" if wide else "")
@@ -80,18 +83,13 @@ def plot(found: "NoiseScale", path: Any = None, *, title: str | None = None) -> 
         axes.plot(sizes, np.asarray(found.examples(sizes)), "--", label="examples, over the fewest")
         left, right = sizes[[0, -1]]
         ends = np.clip([float(found.low), float(found.high)], left, right)
-        axes.axvspan(*ends, color="gray", alpha=0.2, label=f"{found.confidence:.0%} interval of the scale")
+        axes.axvspan(*ends, color="gray", alpha=0.2, label=f"{percent(found.confidence)} interval of the scale")
         axes.axvline(float(found.scale), color="black", linewidth=0.8)
         axes.set(xscale="log", yscale="log", xlim=(left, right))
         axes.legend()
     axes.set(xlabel="batch size", ylabel="cost")
     axes.grid(alpha=0.3)
-    title = verdict(found) if title is None else title
-    if title:
-        axes.set_title(title, fontsize=10)
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
+    return finished(figure, path, verdict(found) if title is None else title)
 
 
 def _batch_sizes(found: "NoiseScale", points: int = 5) -> np.ndarray:

@@ -1,6 +1,5 @@
 """When and where a gradient was first not finite, from stacked measurements of its flow."""
 
-import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.diagnostics.gradient_flow import GradientFlow
+from jaxdl.diagnostics.layer_axis import MOST, evenly, short_names
+from jaxdl.diagnostics.reports import finished
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -70,20 +71,17 @@ class NonFinite:
         """Draws the layers over the measurements, dark where not finite."""
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(8, 1.5 + 0.25 * len(self.layers)), layout="constrained")
+        chosen_layers = evenly(len(self.layers), MOST)
+        figure = Figure(figsize=(8, 1.5 + 0.25 * len(chosen_layers)), layout="constrained")
         axes = figure.add_subplot()
         axes.imshow(np.asarray(self.broken).T, aspect="auto", cmap="Reds", vmin=0, vmax=1, interpolation="nearest")
-        axes.set_yticks(np.arange(len(self.layers)), self.layers, fontsize=8)
+        short = short_names(self.layers)
+        axes.set_yticks(chosen_layers, [short[i] for i in chosen_layers], fontsize=8)
         steps = np.asarray(self.steps)
         chosen = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 8)).astype(int))
         axes.set_xticks(chosen, [str(step) for step in steps[chosen]])
         axes.set_xlabel("updates done")
-        title = textwrap.fill(self.verdict(), 100) if title is None else title
-        if title:
-            axes.set_title(title, fontsize=9)
-        if path is not None:
-            figure.savefig(path, dpi=150)
-        return figure
+        return finished(figure, path, self.verdict() if title is None else title)
 
 
 def first_non_finite(flow: GradientFlow, steps: jax.Array | np.ndarray) -> NonFinite:

@@ -23,14 +23,15 @@ ul.verdicts li.sick { border-color: #a40e26; background: #fff0f1 } ul.verdicts l
 ul.verdicts li.healthy { border-color: #116329 }
 b.sick { color: #a40e26 } b.failed { color: #7d4e00 } b.healthy { color: #116329 } b.none, b.measured { color: #57606a }
 li, p, td { overflow-wrap: anywhere } a { color: inherit }
-pre { overflow-x: auto; background: #f6f8fa; padding: 0.8rem; font-size: 0.8rem; line-height: 1.35 }
+pre { overflow: auto; max-height: 32rem; background: #f6f8fa; padding: 0.8rem; font-size: 0.8rem; line-height: 1.35 }
 figure { margin: 1rem 0 } img { max-width: 100%; height: auto }
 table { border-collapse: collapse; width: 100%; font-size: 0.9rem }
 th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.6rem; border-bottom: 1px solid #d0d7de }
 td.number { white-space: nowrap } small { color: #57606a }
 @media print {
   body { max-width: none; margin: 0; font-size: 11pt }
-  pre { white-space: pre-wrap; font-size: 7pt } figure, li, tr { break-inside: avoid } h2 { break-after: avoid }
+  pre { white-space: pre-wrap; max-height: none; font-size: 7pt }
+  figure, li, tr { break-inside: avoid } h2 { break-after: avoid }
 }
 """
 # From what asks for attention to what does not.

@@ -10,9 +10,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+TITLE_LINES = 5
+
+
 def cell(value: float) -> str:
     """Four significant digits; "-" for what there is not."""
     return "-" if np.isnan(value) else f"{value:.4g}"
+
+
+def percent(share: Any, digits: int = 3) -> str:
+    """A share in per cent, to so many significant digits."""
+    return f"{100 * float(share):.{digits}g} %"
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -35,12 +43,17 @@ def canvas() -> "tuple[Figure, Axes]":
     return figure, axes
 
 
-def finished(figure: "Figure", axes: "Axes", path: Any, title: str) -> "Figure":
-    """The figure with its title, broken into lines, and saved if there is a path."""
+def finished(figure: "Figure", path: Any, title: str) -> "Figure":
+    """The figure with its title, broken into lines and cut after the fifth, and saved if there is a path."""
     import textwrap
 
     if title:
-        axes.set_title("\n".join(textwrap.wrap(title, 100)), fontsize=10)
+        width = int(13 * figure.get_figwidth())
+        lines = (textwrap.wrap(line, width) for line in title.splitlines())
+        broken = [part for parts in lines for part in parts]
+        more = len(broken) > TITLE_LINES
+        broken = [*broken[: TITLE_LINES - 1], f"{broken[TITLE_LINES - 1]} …"] if more else broken
+        figure.suptitle("\n".join(broken), fontsize=9)
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure

@@ -1,10 +1,11 @@
 """How a signal fares on its way forward: the table, the verdict and the picture, on the host."""
 
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxdl.diagnostics.layer_axis import layer_ticks
+from jaxdl.diagnostics.reports import finished, percent
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _forward(signals: "SignalPropagation", thresholds: Thresholds) -> str:
     size = np.sqrt(np.asarray(signals.length, np.float64))
     # Of layers that meet before their activation, as those of input and state in a recurrence, the largest counts.
     groups = [[i for i, first in enumerate(signals.meeting) if first == row] for row in sorted(set(signals.meeting))]
-    chain = [max(group, key=lambda i: np.nan_to_num(size[i])) for group in groups]
+    chain = sorted(max(group, key=lambda i: np.nan_to_num(size[i])) for group in groups)
     chain = [i for i in chain if not np.isnan(size[i])]
     silent = [i for i in chain if size[i] == 0]
     if silent:
@@ -130,7 +131,9 @@ def _over_turns(signals: "SignalPropagation", thresholds: Thresholds) -> list[st
 def _saturated(signals: "SignalPropagation", thresholds: Thresholds) -> list[str]:
     share = np.asarray(signals.saturation, np.float64)
     rows = [i for i in np.argsort(-np.nan_to_num(share), kind="stable") if share[i] > thresholds.saturated]
-    named = ", ".join(f"{signals.layers[i]} ({signals.activations[i]}, {share[i]:.0%} of its entries)" for i in rows)
+    named = ", ".join(
+        f"{signals.layers[i]} ({signals.activations[i]}, {percent(share[i])} of its entries)" for i in rows
+    )
     return [f"saturated: {named}"] if rows else []
 
 
@@ -167,16 +170,11 @@ def plot(signals: "SignalPropagation", path: Any = None, *, title: str | None = 
     lower.plot(positions, np.asarray(signals.correlation), "o-", label="c, mean cosine of two examples")
     lower.plot(positions, np.asarray(signals.saturation), "s--", label="share of saturated entries")
     lower.set(ylim=(min(-0.05, 1.1 * np.nan_to_num(lower.dataLim.ymin)), 1.05), xlabel="layer, from input to output")
-    lower.set_xticks(positions, signals.layers, rotation=30, ha="right")
+    layer_ticks(lower, signals.layers)
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    title = textwrap.fill(verdict(signals), 100) if title is None else title
-    if title:
-        upper.set_title(title, fontsize=9)
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
+    return finished(figure, path, verdict(signals) if title is None else title)
 
 
 def _cell(value: float) -> str:

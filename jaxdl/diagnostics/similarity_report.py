@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxdl.diagnostics.reports import finished, percent
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def verdict(similarity: "GradientSimilarity", thresholds: Thresholds = DEFAULTS)
         word = "alike" if mean > thresholds.alike_gradients else "diverse"
     alike, worst = known[np.argmax(pairs[known])], known[np.argmin(pairs[known])]
     return (
-        f"mean cosine {mean:.3g} over {len(known)} pairs of gradients, {opposed:.1%} of them below "
+        f"mean cosine {mean:.3g} over {len(known)} pairs of gradients, {percent(opposed)} of them below "
         f"{thresholds.opposed_gradients:g}: {word}; the most alike are examples {first[alike]} and {second[alike]} "
         f"({pairs[alike]:.3g}), the most opposed {first[worst]} and {second[worst]} ({pairs[worst]:.3g})"
     )
@@ -89,12 +90,7 @@ def plot(
     image = axes.imshow(cosines[order][:, order], vmin=-1, vmax=1, cmap="RdBu", interpolation="nearest")
     figure.colorbar(image, ax=axes, label="cosine of two gradients", shrink=0.85)
     axes.set(xlabel="example, as ordered", ylabel="example, as ordered")
-    title = verdict(similarity).replace(": ", ":\n", 1).replace("), ", "),\n", 1) if title is None else title
-    if title:
-        axes.set_title(title, fontsize=9)
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
+    return finished(figure, path, verdict(similarity) if title is None else title)
 
 
 def _others(similarity: "GradientSimilarity") -> np.ndarray:

@@ -1,10 +1,11 @@
 """What share of the gradient flows through skip connections: the table, the verdict and the picture, on the host."""
 
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxdl.diagnostics.layer_axis import layer_ticks
+from jaxdl.diagnostics.reports import finished, percent
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ def verdict(skips: "SkipShare", thresholds: Thresholds = DEFAULTS) -> str:
     sick += [f"the branch is idle at {', '.join(idle)}"] if idle else []
     least, most = int(np.argmin(share)), int(np.argmax(share))
     return (
-        f"{share.mean():.2g} of the gradient flows through the skips of {count}, from {share[least]:.2g} at "
-        f"{blocks[least]} to {share[most]:.2g} at {blocks[most]}: {' and '.join(sick) or 'healthy'}"
+        f"{percent(share.mean(), 2)} of the gradient flows through the skips of {count}, from "
+        f"{percent(share[least], 2)} at {blocks[least]} to {percent(share[most], 2)} at {blocks[most]}: "
+        f"{' and '.join(sick) or 'healthy'}"
     )
 
 
@@ -64,16 +66,11 @@ def plot(skips: "SkipShare", path: Any = None, *, title: str | None = None) -> "
     axes.bar(positions, through, label="through the skip")
     axes.bar(positions, branch, bottom=through, label="through the branch")
     axes.set_ylim(0, 1)
-    axes.set_xticks(positions, skips.blocks, rotation=30, ha="right", fontsize=8)
+    layer_ticks(axes, skips.blocks)
     axes.set_xlabel("residual block, from input to output")
     axes.set_ylabel("share of the gradient norms")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
-    title = textwrap.fill(verdict(skips), 100) if title is None else title
-    if title:
-        axes.set_title(title, fontsize=9)
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
+    return finished(figure, path, verdict(skips) if title is None else title)
 
 
 def _columns(skips: "SkipShare") -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxdl.diagnostics.layer_axis import layer_ticks
+from jaxdl.diagnostics.reports import finished, percent
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def verdict(statistics: "GradientStatistics", thresholds: Thresholds = DEFAULTS)
     longest = int(np.argmax(norms))
     share = norms[longest] ** 2 / np.sum(np.square(norms))
     if share > thresholds.dominant_example and size > 1 / thresholds.dominant_example:
-        parts.append(f"example {longest} alone has {share:.0%} of the squared norms")
+        parts.append(f"example {longest} alone has {percent(share)} of the squared norms")
     return "; ".join(parts)
 
 
@@ -94,19 +96,14 @@ def plot(statistics: "GradientStatistics", path: Any = None, *, title: str | Non
     right.plot(positions, np.asarray(statistics.mean_norm), "o-", label="mean gradient")
     right.plot(positions, noise, "s--", label="deviation of one example")
     right.plot(positions, noise / np.sqrt(size), "^:", label=f"deviation of the mean of {size}")
-    right.set_xticks(positions, statistics.layers, rotation=30, ha="right")
+    layer_ticks(right, statistics.layers)
     right.set(xlabel="layer, from input to output", ylabel="norm")
     if np.any(noise[np.isfinite(noise)] > 0):
         right.set_yscale("log")
     right.legend(fontsize=8)
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    title = verdict(statistics).replace("; ", ";\n", 1) if title is None else title
-    if title:
-        figure.suptitle(title, fontsize=10)
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
+    return finished(figure, path, verdict(statistics) if title is None else title)
 
 
 def _cell(value: float) -> str:

@@ -29,7 +29,8 @@ class Thresholds:
         which the recurrence is said to vanish or to explode.
       stands_still: relative distance of a layer from its start below which it is said not to have moved.
       flat_curvature: an eigenvalue of at most this share of the largest magnitude is said to be flat; in float32
-        rounding leaves about 1e-6 of an exact zero, more in a deep network.
+        rounding leaves about 1e-6 of an exact zero, more in a deep network. A spectral density of k Lanczos vectors,
+        fewer than parameters, tells no eigenvalue from 0 within 1/k of its range, and calls it flat, too.
       unresolved: an eigenvalue whose residual is more than this share of it is said not to be resolved.
       standard_errors: an estimate within this many of its standard errors of 0 has no sign.
       sampling_errors: a share this many standard errors from its expectation is said to differ.

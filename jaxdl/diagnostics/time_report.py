@@ -1,10 +1,11 @@
 """What becomes of gradients through the turns of a recurrence: the table, the verdict and the picture, on the host."""
 
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxdl.diagnostics.layer_axis import short_names
+from jaxdl.diagnostics.reports import finished
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def plot(through: "GradientsThroughTime", path: Any = None, *, title: str | None
     growths = [_finite(log_growth / np.log(10)) for _, _, log_growth in rows]
     gradients = [_finite(gradient) for _, gradient, _ in rows]
     for axes, curves in ((growth_axes, growths), (gradient_axes, gradients)):
-        for (name, *_), curve in zip(rows, curves, strict=True):
+        for name, curve in zip(short_names(through.cells), curves, strict=True):
             axes.plot(np.arange(1, len(curve) + 1), curve, ".-", label=name)
         if all(np.isnan(curve).all() for curve in curves):
             axes.text(0.5, 0.5, "nothing finite", transform=axes.transAxes, ha="center")
@@ -99,12 +100,7 @@ def plot(through: "GradientsThroughTime", path: Any = None, *, title: str | None
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     growth_axes.legend(fontsize=8)
-    title = textwrap.fill(verdict(through), 100) if title is None else title
-    if title:
-        figure.suptitle(title, fontsize=9)
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
+    return finished(figure, path, verdict(through) if title is None else title)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

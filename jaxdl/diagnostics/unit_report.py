@@ -1,10 +1,11 @@
 """Units and their deaths: tables, verdicts and pictures, on the host."""
 
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxdl.diagnostics.layer_axis import layer_curves, layer_ticks
+from jaxdl.diagnostics.reports import canvas, finished, percent
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def table(health: "UnitHealth") -> str:
         [np.asarray(s) for s in (health.dead_fraction, health.saturated_fraction, health.always_active_fraction)], 1
     )
     for name, units, row, activation in zip(health.layers, health.dead, shares, health.activations, strict=True):
-        cells = "".join(f"{f'{100 * share:.3g} %':>15}" for share in row)
+        cells = "".join(f"{percent(share):>15}" for share in row)
         lines.append(f"{name:<{width}}{np.size(units):>15}{cells}  {activation}")
     lines += [f"{name:<{width}}{'no activation of its own':>27}" for name in health.without]
     return "\n".join(lines)
@@ -43,7 +44,7 @@ def verdict(health: "UnitHealth", thresholds: Thresholds = DEFAULTS) -> str:
             if share >= bound and share > 0:
                 count, total = int(np.sum(flags[i])), np.size(flags[i])
                 findings.append(
-                    f"{100 * share:.3g} % of the units of {health.layers[i]} are {word} "
+                    f"{percent(share)} of the units of {health.layers[i]} are {word} "
                     f"({count} of {total}, {health.activations[i]})"
                 )
     if findings:
@@ -71,12 +72,13 @@ def plot(health: "UnitHealth", path: Any = None, *, title: str | None = None) ->
         ("saturated", health.saturated_fraction, "C1"),
         ("always active", health.always_active_fraction, "C0"),
     )
-    figure, axes = _axes()
+    figure, axes = canvas()
     for i, (label, values, colour) in enumerate(shares):
         axes.bar(positions + 0.27 * (i - 1), 100 * np.asarray(values), 0.25, label=label, color=colour)
-    axes.set_xticks(positions, health.layers, rotation=30, ha="right")
+    layer_ticks(axes, health.layers)
     axes.set(xlabel="layer, from input to output", ylabel="% of the units", ylim=(0, 100))
-    return _finished(figure, axes, verdict(health) if title is None else title, path)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+    return finished(figure, path, verdict(health) if title is None else title)
 
 
 def deaths_table(deaths: "UnitDeaths") -> str:
@@ -96,10 +98,10 @@ def deaths_verdict(deaths: "UnitDeaths", thresholds: Thresholds = DEFAULTS) -> s
     for name, died in zip(deaths.layers, map(np.asarray, deaths.died), strict=True):
         when = np.sort(died[died >= 0])
         if len(when) and len(when) >= thresholds.dead * len(died):
-            share = 100 * len(when) / len(died)
+            share = len(when) / len(died)
             words = (
-                f"{share:.3g} % of the units of {name} died ({len(when)} of {len(died)}), the first by step {when[0]}, "
-                f"half of them by step {when[(len(when) - 1) // 2]}"
+                f"{percent(share)} of the units of {name} died ({len(when)} of {len(died)}), the first by step "
+                f"{when[0]}, half of them by step {when[(len(when) - 1) // 2]}"
             )
             found.append((share, words))
     if found:
@@ -119,28 +121,11 @@ def plot_deaths(deaths: "UnitDeaths", path: Any = None, *, title: str | None = N
     Returns:
       The matplotlib figure, not shown.
     """
-    figure, axes = _axes()
-    for name, shares in zip(deaths.layers, np.asarray(deaths.dead_over_time).T, strict=True):
-        axes.step(np.asarray(deaths.steps), 100 * shares, where="post", label=name)
+    figure, axes = canvas()
+    shares = 100 * np.asarray(deaths.dead_over_time)
+    layer_curves(axes, np.asarray(deaths.steps), shares, deaths.layers, drawstyle="steps-post")
     axes.set(xlabel="updates done", ylabel="% of the units dead for good", ylim=(-2, 102))
-    return _finished(figure, axes, deaths_verdict(deaths) if title is None else title, path)
-
-
-def _axes() -> Any:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    return figure, figure.add_subplot()
-
-
-def _finished(figure: Any, axes: Any, title: str, path: Any) -> "Figure":
-    axes.grid(alpha=0.3, axis="y")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    if title:
-        axes.set_title(textwrap.fill(title, 100), fontsize=9)
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
+    return finished(figure, path, deaths_verdict(deaths) if title is None else title)
 
 
 def _single(health: "UnitHealth") -> None:

@@ -102,7 +102,7 @@ def test_pictures(tmp_path):
     assert (tmp_path / "flow.png").stat().st_size > 1000
     (axes,) = figure.axes
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.1, 0.2, 1.0])
-    assert "vanishing" in axes.get_title() or "healthy" in axes.get_title()
+    assert "vanishing" in figure.get_suptitle() or "healthy" in figure.get_suptitle()
     over_time = flow(np.ones((7, 3)) * [0.1, 0.2, 1.0]).plot(steps=np.arange(0, 70, 10))
     assert [line.get_label() for line in over_time.axes[0].lines] == ["layer_0", "layer_1", "layer_2"]
     np.testing.assert_array_equal(over_time.axes[0].lines[0].get_xdata(), np.arange(0, 70, 10))

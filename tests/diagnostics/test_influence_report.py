@@ -9,9 +9,9 @@ SCORES = np.array([0.5, -2.0, 3.0, 0.25, 0.0, -0.25] + [0.01] * 94, np.float32)
 @pytest.mark.parametrize(
     ("scores", "words"),
     [
-        (SCORES, ["97% of 100 training examples lower the loss, by 4.69", "raise it by 2.25"]),
-        (SCORES, ["example 2 (+3) and example 1 (-2)", "the first 2 of either side hold 83%: few decide"]),
-        (np.tile([1.0, -1.0], 50), ["50% of 100", "hold 4%: spread over many"]),
+        (SCORES, ["97 % of 100 training examples lower the loss, by 4.69", "raise it by 2.25"]),
+        (SCORES, ["example 2 (+3) and example 1 (-2)", "the first 2 of either side hold 82.9 %: few decide"]),
+        (np.tile([1.0, -1.0], 50), ["50 % of 100", "hold 4 %: spread over many"]),
         (np.zeros(4), ["none of the 4 training examples moves the loss"]),
         (np.array([1.0, np.nan, 2.0]), ["not finite for 1 of 3 examples, the first of them 1"]),
     ],

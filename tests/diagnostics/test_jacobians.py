@@ -286,7 +286,7 @@ def test_table_and_picture(tmp_path):
     figure = spectrum([0.4, 0.5, 0.0, 0.08]).plot(tmp_path / "spectrum.png")
     assert (tmp_path / "spectrum.png").stat().st_size > 1000
     np.testing.assert_allclose(figure.axes[0].lines[1].get_ydata(), [0.4, 0.5, 0, 0.08])
-    assert found.plot(title="mine").axes[0].get_title() == "mine"
+    assert found.plot(title="mine").get_suptitle() == "mine"
     assert spectrum([np.nan, np.nan]).plot().axes[0].get_yscale() == "linear"
     assert "~" in jacobian_spectrum(linear, [jnp.eye(3)], jnp.ones((1, 3)), exact_up_to=1).table()
 

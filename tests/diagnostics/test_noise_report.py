@@ -11,7 +11,7 @@ def found(scale=100.0, low=80.0, high=130.0):
 @pytest.mark.parametrize(
     ("given", "batch_size", "words"),
     [
-        ((), None, ["gradient noise scale 100 examples (95% interval 80 to 130)"]),
+        ((), None, ["gradient noise scale 100 examples (95 % interval 80 to 130)"]),
         ((), 10, ["x11 the fewest steps and x1.1 the fewest examples", "small, more examples a step cost little"]),
         ((), 100, ["x2 the fewest steps and x2 the fewest examples: about right"]),
         ((), 22, [": about right"]),  # four times as many are within the interval
@@ -21,7 +21,7 @@ def found(scale=100.0, low=80.0, high=130.0):
         (
             (np.inf, 40.0, np.inf),
             None,
-            ["no signal in the gradients of 500", "above 40 with 97.5% confidence"],
+            ["no signal in the gradients of 500", "above 40 with 97.5 % confidence"],
         ),
         ((np.nan, np.nan, np.nan), None, ["the gradients of the 500 examples are 0 or not finite"]),
         ((0.0, 0.0, 0.0), 8, ["noise scale 0 examples", "x1 the fewest steps", "large"]),
@@ -56,7 +56,7 @@ def test_picture(tmp_path):
     sizes = axes.lines[0].get_xdata()
     np.testing.assert_allclose(steps, 1 + 100 / sizes, rtol=1e-5)
     np.testing.assert_allclose(examples, 1 + sizes / 100, rtol=1e-5)
-    assert "noise scale 100" in axes.get_title()
+    assert "noise scale 100" in figure.get_suptitle()
     found(np.inf, 4.0, np.inf).plot(tmp_path / "none.svg", title="own")
     found(high=np.inf).plot(tmp_path / "open.svg")
 

@@ -1,11 +1,16 @@
 import numpy as np
 import pytest
 
-from jaxdl.diagnostics.reports import canvas, cell, finished, single, text_table
+from jaxdl.diagnostics.reports import canvas, cell, finished, percent, single, text_table
 
 
 def test_cells():
     assert [cell(value) for value in (1 / 3, np.nan, np.inf, 12345678.0)] == ["0.3333", "-", "inf", "1.235e+07"]
+
+
+def test_shares():
+    assert [percent(share) for share in (0.3125, np.float32(1), 0.0)] == ["31.2 %", "100 %", "0 %"]
+    assert percent(0.975, 2) == "98 %"
 
 
 def test_tables_line_up():
@@ -13,9 +18,11 @@ def test_tables_line_up():
 
 
 def test_a_long_title_is_broken_and_the_picture_saved(tmp_path):
-    figure, axes = canvas()
-    assert finished(figure, axes, tmp_path / "empty.png", "word " * 50) is figure
-    assert axes.get_title().count("\n") == 2
+    figure, _ = canvas()
+    assert finished(figure, tmp_path / "empty.png", "word " * 50) is figure
+    assert figure.get_suptitle().count("\n") == 2
+    assert finished(figure, None, "word " * 500).get_suptitle().count("\n") == 4
+    assert figure.get_suptitle().endswith("word …")
     assert (tmp_path / "empty.png").stat().st_size > 1000
 
 

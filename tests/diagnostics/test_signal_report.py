@@ -57,6 +57,9 @@ def test_many_layers_that_each_shrink_a_little_vanish_in_total():
 def test_layers_that_meet_count_as_one():
     assert "vanishing" in made([1.0, 1e-3, 1.0]).verdict()
     assert "nothing to compare" in made([1.0, 1e-3, 1.0], meeting=(0, 0, 2)).verdict()
+    # The sum of a residual block joins its last layer to the one before it, of which the larger comes later.
+    across = made([1.0, 2.0, 4.0, 7.0], meeting=(0, 1, 0, 3)).verdict()
+    assert "x2 from layer_1 to layer_2: healthy" in across
 
 
 def test_not_finite_comes_first():
@@ -80,7 +83,7 @@ def test_not_finite_comes_first():
 
 def test_saturated_and_alike():
     sentence = made([1.0] * 4, saturation=[0.5, 0.85, 0.9, np.nan], alike=[0.5, 0.9, 0.9995, 1]).verdict()
-    assert "; saturated: layer_2 (tanh, 90% of its entries), layer_1 (tanh, 85% of its entries)" in sentence
+    assert "; saturated: layer_2 (tanh, 90 % of its entries), layer_1 (tanh, 85 % of its entries)" in sentence
     assert "; different examples look alike from layer_2 on, mean cosine 0.9995" in sentence
     assert "saturated" not in made([1.0] * 3, saturation=[0.5, 0.79, np.nan]).verdict()
     assert "alike" not in made([1.0] * 3, alike=[0.5, 0.9, 1.0]).verdict()
@@ -139,7 +142,7 @@ def test_what_is_made_between_two_layers_is_found_behind_the_first():
 
 def test_a_planted_saturation_is_named():
     signals = look(Sick("steep"))
-    assert "saturated: second (tanh, 100% of its entries)" in signals.verdict()
+    assert "saturated: second (tanh, 100 % of its entries)" in signals.verdict()
     assert "saturated" not in look(Sick()).verdict()
 
 
@@ -185,9 +188,9 @@ def test_the_picture(tmp_path):
     upper, lower = figure.axes
     np.testing.assert_allclose(upper.lines[0].get_ydata(), [0.25, 4.0, 1.0])
     assert upper.get_yscale() == "log"
-    assert "signal" in upper.get_title()
+    assert "signal" in figure.get_suptitle()
     np.testing.assert_allclose(lower.lines[0].get_ydata(), [0.5, 0.5, 0.5])
-    assert made([0.0, 0.0], errors=[0.0, 0.0], alike=[np.nan] * 2).plot(title="").axes[0].get_title() == ""
+    assert made([0.0, 0.0], errors=[0.0, 0.0], alike=[np.nan] * 2).plot(title="").get_suptitle() == ""
 
 
 def test_stacked_measurements_must_be_picked():

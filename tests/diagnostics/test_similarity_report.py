@@ -16,9 +16,9 @@ def similarity(upper, norms=None):
 @pytest.mark.parametrize(
     ("upper", "norms", "words"),
     [
-        ([0.9, 0.8, 0.7], None, ["mean cosine 0.8 over 3 pairs", "0.0% of them below -0.5: alike"]),
+        ([0.9, 0.8, 0.7], None, ["mean cosine 0.8 over 3 pairs", "0 % of them below -0.5: alike"]),
         ([0.9, 0.2, -0.4], None, [": diverse; the most alike are examples 0 and 1 (0.9)", "opposed 1 and 2 (-0.4)"]),
-        ([0.9, 0.8, -0.6], None, ["33.3% of them below -0.5: conflicting"]),
+        ([0.9, 0.8, -0.6], None, ["33.3 % of them below -0.5: conflicting"]),
         ([np.nan, np.nan, 0.7], [0, 1, 1], ["over 1 pairs", "examples 1 and 2 (0.7)"]),
         ([np.nan] * 3, [0, 1, 0], ["only 1 of 3 examples has a gradient: nothing to compare"]),
         ([np.nan] * 3, [0, 1, np.inf], ["not finite for 1 of 3 examples, the first of them example 2"]),

@@ -165,8 +165,8 @@ def skips(share):
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (skips([0.4, 0.6]), ["0.5 of the gradient flows through the skips of 2 residual blocks",
-                             "from 0.4 at block_0 to 0.6 at block_1: healthy"]),
+        (skips([0.4, 0.6]), ["50 % of the gradient flows through the skips of 2 residual blocks",
+                             "from 40 % at block_0 to 60 % at block_1: healthy"]),
         (skips([0.4, 0.11]), ["healthy"]),
         (skips([0.4, 0.09]), ["the branch drowns the skip at block_1"]),
         (skips([0.989]), ["of 1 residual block,", "healthy"]),

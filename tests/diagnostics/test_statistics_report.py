@@ -25,7 +25,7 @@ def statistics(signal=(1.0, 2.0), noise=(1.0, 1.0), norms=(1.0,) * 16, cosines=(
         (dict(cosines=(-0.5,) * 3 + (0.9,) * 13), ["3 of 16 examples pull against it"]),
         (dict(noise=(0.0, 0.0)), ["infinitely its noise", "signal in each layer, 2 in all: clear"]),
         (dict(signal=(0.0, 2.0), noise=(0.0, 1.0)), ["signal in each layer, 1 in all: clear"]),
-        (dict(norms=(9.0,) + (1.0,) * 15), ["example 0 alone has 84% of the squared norms"]),
+        (dict(norms=(9.0,) + (1.0,) * 15), ["example 0 alone has 84.4 % of the squared norms"]),
         (dict(norms=(np.nan, 1, np.inf, 1)), ["not finite for 2 of 4 examples, the first of them example 0"]),
         (dict(norms=(0.0,) * 4), ["no example of 4 has a gradient: blocked"]),
     ],

@@ -86,7 +86,7 @@ def plot(point: "CriticalPoint", path: Any = None, *, title: str | None = None) 
         axes.set_yscale("symlog", linthresh=10 ** np.ceil(np.log10(DEFAULTS.flat_curvature * largest)))
     axes.set(xlabel="in rising order", ylabel="eigenvalue of the Hessian")
     axes.legend()
-    return finished(figure, axes, path, verdict(point) if title is None else title)
+    return finished(figure, path, verdict(point) if title is None else title)
 
 
 def _reason(point: "CriticalPoint", count: "Signs") -> str:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxdl.diagnostics.reports import canvas, cell, finished, single, text_table
+from jaxdl.diagnostics.reports import canvas, cell, finished, percent, single, text_table
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def verdict(found: "SpectralDensity", thresholds: Thresholds = DEFAULTS) -> str:
     nodes = np.asarray(found.nodes, np.float64)
     if not np.isfinite(nodes).all():
         return "spectrum is not finite: the Hessian holds NaN or infinity"
-    shares = ", ".join(f"{float(value):.1%} {name}" for name, (value, _) in _shares(found, thresholds).items())
+    shares = ", ".join(f"{percent(value)} {name}" for name, (value, _) in _shares(found, thresholds).items())
     return (
         f"{found.num_parameters} eigenvalues from {nodes.min():.4g} to {nodes.max():.4g}: {shares} "
         f"({nodes.shape[0]} probes, flat: within {_flat(found, thresholds):.2g}, broadened by "
@@ -49,11 +49,15 @@ def plot(found: "SpectralDensity", path: Any = None, *, title: str | None = None
         floor = 1e-3 / (found.num_parameters * float(found.deviation))
         axes.set_yscale("log")
         axes.set_ylim(floor, 2 * density.max())
-    return finished(figure, axes, path, verdict(found) if title is None else title)
+    return finished(figure, path, verdict(found) if title is None else title)
 
 
 def _flat(found: "SpectralDensity", thresholds: Thresholds) -> float:
-    return thresholds.flat_curvature * float(np.abs(np.asarray(found.nodes)).max())
+    """The tolerance; a subspace of k dimensions puts a node every 1/k of the range, and the flat ones on the next."""
+    nodes = np.asarray(found.nodes, np.float64)
+    k = nodes.shape[-1]
+    resolved = 0 if k >= found.num_parameters else (nodes.max() - nodes.min()) / k
+    return max(thresholds.flat_curvature * float(np.abs(nodes).max()), float(resolved))
 
 
 def _shares(found: "SpectralDensity", thresholds: Thresholds) -> dict[str, tuple[Any, Any]]:

@@ -77,7 +77,7 @@ class Sharpness:
             axes.axhline(2 / learning_rate, color="black", linestyle="--", label="2 / learning rate")
         axes.set(xlabel="measurement" if steps is None else "updates done", ylabel="largest eigenvalue of the Hessian")
         axes.legend()
-        return finished(figure, axes, path, self.verdict() if title is None else title)
+        return finished(figure, path, self.verdict() if title is None else title)
 
     def _series(self) -> tuple[np.ndarray, np.ndarray]:
         tops, residuals = (np.atleast_1d(np.asarray(a, np.float64)) for a in (self.top, self.residual))

@@ -102,7 +102,7 @@ class SignArgument:
         axes.set(xlabel="dimension K", ylabel="probability of a minimum", yscale="log")
         axes.set_ylim(0.3 / self.num_samples, 1)
         axes.legend()
-        return finished(figure, axes, path, self.verdict() if title is None else title)
+        return finished(figure, path, self.verdict() if title is None else title)
 
 
 def sign_argument(

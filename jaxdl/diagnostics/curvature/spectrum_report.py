@@ -65,7 +65,7 @@ def plot(found: "Eigenvalues", path: Any = None, *, title: str | None = None) ->
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
     axes.set_ylabel("eigenvalue of the Hessian, bar: residual")
-    return finished(figure, axes, path, verdict(found) if title is None else title)
+    return finished(figure, path, verdict(found) if title is None else title)
 
 
 def _ends(found: "Eigenvalues") -> list[tuple[str, np.ndarray, np.ndarray]]:

@@ -83,7 +83,7 @@ class TraceEstimate:
         axes.fill_between(counts, means - errors, means + errors, alpha=0.3, label="standard error")
         axes.set(xlabel="probes", ylabel="trace of the Hessian")
         axes.legend()
-        return finished(figure, axes, path, self.verdict() if title is None else title)
+        return finished(figure, path, self.verdict() if title is None else title)
 
 
 def hessian_trace(

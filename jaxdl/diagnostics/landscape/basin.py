@@ -105,7 +105,7 @@ class Basin:
         )
         axes.set(xlabel="radius, relative to the length of each filter", ylabel="mean loss")
         axes.legend()
-        return finished(figure, axes, path, self.verdict() if title is None else title)
+        return finished(figure, path, self.verdict() if title is None else title)
 
 
 def basin_width(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxdl.diagnostics.reports import canvas, cell, finished, text_table
+from jaxdl.diagnostics.reports import canvas, cell, finished, percent, text_table
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -43,13 +43,15 @@ def verdict(found: "Landscape", thresholds: Thresholds = DEFAULTS) -> str:
     if known.any():
         rounding = thresholds.flat_curvature * np.abs(curved[known]).max()
         share = float(np.mean(curved[known] >= -rounding))
-        sentence += f"curved upwards or flat {'' if ys is None else 'in both directions '}at {share:.0%} of its points"
+        sentence += (
+            f"curved upwards or flat {'' if ys is None else 'in both directions '}at {percent(share)} of its points"
+        )
     else:
         sentence += "too few points to see its curvature"
     if not finite.all():
-        sentence += f"; not finite at {np.mean(~finite):.0%} of them"
+        sentence += f"; not finite at {percent(np.mean(~finite))} of them"
     if found.captured is not None:
-        sentence += f"; it holds {float(found.captured):.0%} of the trajectory's squared displacements"
+        sentence += f"; it holds {percent(found.captured)} of the trajectory's squared displacements"
     return sentence
 
 
@@ -73,7 +75,7 @@ def plot(found: "Landscape", path: Any = None, *, title: str | None = None) -> "
         axes.plot(0, 0, "k*", markersize=10, label="parameters")
         axes.set(xlabel="x, along the first direction", ylabel="y, along the second")
     axes.legend()
-    return finished(figure, axes, path, verdict(found) if title is None else title)
+    return finished(figure, path, verdict(found) if title is None else title)
 
 
 def _contours(figure: "Figure", axes: Any, xs: np.ndarray, ys: np.ndarray, shown: Any) -> None:

@@ -95,7 +95,7 @@ def test_reports(tmp_path):
     assert found.table().splitlines()[1].split() == ["saddle", "0", "0", "1", "1", "1", "-1", "2"]
     figure = found.plot(tmp_path / "point.png")
     assert (tmp_path / "point.png").stat().st_size > 1000
-    assert "saddle of index 1" in figure.axes[0].get_title()
+    assert "saddle of index 1" in figure.get_suptitle()
     stacked = jax.vmap(lambda w: critical_point(quadratic(np.diag([-1.0, 2.0])), w, ONE))(jnp.zeros((2, 2)))
     with pytest.raises(ValueError, match=r"point: expected one measurement; got 1 more axes, arrays of shape \(2, 2\)"):
         stacked.kind()

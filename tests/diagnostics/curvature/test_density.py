@@ -64,11 +64,22 @@ def test_no_curvature_and_none_that_is_finite():
     flat = spectral_density(quadratic(np.zeros((3, 3))), jnp.ones(3), ONE)
     np.testing.assert_allclose(np.trapezoid(flat.density, flat.grid), 1, rtol=1e-4)
     np.testing.assert_array_equal(flat.nodes, 0)
-    assert "0.0% negative, 100.0% flat, 0.0% positive" in flat.verdict()
+    assert "0 % negative, 100 % flat, 0 % positive" in flat.verdict()
     bad = spectral_density(quadratic(np.diag([1.0, np.nan])), jnp.ones(2), ONE)
     assert np.isnan(bad.density).all()
     assert bad.verdict() == "spectrum is not finite: the Hessian holds NaN or infinity"
     bad.plot()
+
+
+def test_what_a_subspace_cannot_tell_from_zero_is_flat():
+    """300 eigenvalues, 270 of them within 1e-3 of 0 on either side: few vectors would give them any sign."""
+    small = np.linspace(-1e-3, 1e-3, 270)
+    losses = quadratic(np.diag(np.concatenate([small, np.linspace(0.5, 1, 30)])))
+    found = spectral_density(losses, jnp.zeros(300), ONE, num_probes=20, num_lanczos=20)
+    shares = {line.split()[0]: float(line.split()[1]) for line in found.table().splitlines()[1:4]}
+    assert shares["negative"] == 0
+    assert abs(shares["flat"] - 0.9) < 0.01
+    assert "flat: within 0.05" in found.verdict()
 
 
 def test_one_parameter():

@@ -152,7 +152,7 @@ def test_thresholds_and_reports(tmp_path):
     assert [line.split()[:3] for line in lines[1:]] == [["largest", "1", "1"], ["smallest", "1", "-0.001"]]
     figure = found.plot(tmp_path / "ends.png")
     assert (tmp_path / "ends.png").stat().st_size > 1000
-    assert "indefinite" in figure.axes[0].get_title()
+    assert "indefinite" in figure.get_suptitle()
 
 
 def test_errors():

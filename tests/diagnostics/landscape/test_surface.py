@@ -153,11 +153,11 @@ def plane(function, points=21):
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (lambda x, y: x**2 + y**2, "lowest at x = 0, y = 0; curved upwards or flat in both directions at 100%"),
-        (lambda x, y: x**2 - y**2, "lowest at x = 0, y = -1; curved upwards or flat in both directions at 0%"),
-        (lambda x, y: x * y, "in both directions at 0% of its points"),
+        (lambda x, y: x**2 + y**2, "lowest at x = 0, y = 0; curved upwards or flat in both directions at 100 %"),
+        (lambda x, y: x**2 - y**2, "lowest at x = 0, y = -1; curved upwards or flat in both directions at 0 %"),
+        (lambda x, y: x * y, "in both directions at 0 % of its points"),
         (lambda x, y: 0 * x + 1.0, "1 to 1 on the plane"),
-        (lambda x, y: np.where(np.asarray(x) > 0.95, np.nan, x**2 + y**2), "not finite at 5% of them"),
+        (lambda x, y: np.where(np.asarray(x) > 0.95, np.nan, x**2 + y**2), "not finite at 4.76 % of them"),
     ],
 )
 def test_verdicts_and_pictures(function, words, tmp_path):
@@ -176,7 +176,7 @@ def test_nothing_finite_and_few_points():
     )  # fmt: skip
     assert line.verdict() == (
         "loss 1.5 at the parameters, 1 to 2 on the line, lowest at x = -1; too few points to see its curvature; "
-        "it holds 25% of the trajectory's squared displacements"
+        "it holds 25 % of the trajectory's squared displacements"
     )
     assert line.table().splitlines()[1].split() == ["-1", "1"]
     labels = [text.get_text() for text in line.plot().axes[0].get_legend().get_texts()]
