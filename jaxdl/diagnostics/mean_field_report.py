@@ -51,7 +51,7 @@ def verdict(field: "MeanField", thresholds: Thresholds = DEFAULTS) -> str:
     elif c == 1:
         examples = f"examples become alike{within}, and "
     else:
-        examples = f"examples run to correlation {c:.3g}{within}, and "
+        examples = f"examples run to correlation {round(c, 6):.3g}{within}, and "
     return f"{start}; {examples}gradients {'vanish' if chi < 1 else 'explode'} by x{np.sqrt(chi):.3g} a layer"
 
 

@@ -203,6 +203,7 @@ def made(q, c, chi, xi_q=2.0, xi_c=3.0):
          "layers, and gradients vanish by x0.7 a layer"),
         (made(0.5, 0.1, 1.21), "chaotic: chi_1 = 1.21, lengths run to q* = 0.5; examples run to correlation 0.1 within "
          "some 3 layers, and gradients explode by x1.1 a layer"),
+        (made(0.5, 6.8e-8, 1.21), "chaotic: chi_1 = 1.21, lengths run to q* = 0.5; examples run to correlation 0 wi"),
         (made(0.5, 1, 1.0005, xi_c=np.inf), "critical: chi_1 = 1, lengths run to q* = 0.5; gradients pass through any"),
         (made(0, np.nan, 0.81), "ordered: chi_1 = 0.81, lengths die out; gradients vanish by x0.9 a layer"),
         (made(np.inf, 1, 1.21), "unbounded: chi_1 = 1.21, lengths grow without bound; gradients explode by x1.1 a la"),
