@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxdl.diagnostics.layer_axis import layer_ticks
-from jaxdl.diagnostics.reports import finished, percent
+from jaxdl.diagnostics.reports import cell, finished, percent
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def table(signals: "SignalPropagation") -> str:
     width = max(len("layer"), *(len(name) for name in signals.layers))
     lines = [" ".join([f"{'layer':<{width}}", *(f"{name:>13}" for name in columns), "  activation"])]
     for i, name in enumerate(signals.layers):
-        cells = [f"{_cell(float(np.asarray(column)[i])):>13}" for column in columns.values()]
+        cells = [f"{cell(float(np.asarray(column)[i])):>13}" for column in columns.values()]
         lines.append(" ".join([f"{name:<{width}}", *cells, f"  {signals.activations[i] or '-'}"]))
     return "\n".join(lines)
 
@@ -175,10 +175,6 @@ def plot(signals: "SignalPropagation", path: Any = None, *, title: str | None = 
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     return finished(figure, path, verdict(signals) if title is None else title)
-
-
-def _cell(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.4g}"
 
 
 def _single(signals: "SignalPropagation") -> None:

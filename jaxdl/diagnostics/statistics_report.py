@@ -25,7 +25,7 @@ def table(statistics: "GradientStatistics") -> str:
     lines = [" ".join([f"{'layer':<{width}}", *(f"{column:>15}" for column in columns)])]
     for i, name in enumerate(statistics.layers):
         cells = (float(np.asarray(column)[i]) for column in values)
-        lines.append(" ".join([f"{name:<{width}}", *(f"{_cell(cell):>15}" for cell in cells)]))
+        lines.append(" ".join([f"{name:<{width}}", *(f"{cell(cell):>15}" for cell in cells)]))
     return "\n".join(lines)
 
 
@@ -104,10 +104,6 @@ def plot(statistics: "GradientStatistics", path: Any = None, *, title: str | Non
     for axes in (left, right):
         axes.grid(alpha=0.3)
     return finished(figure, path, verdict(statistics) if title is None else title)
-
-
-def _cell(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.4g}"
 
 
 def _single(statistics: "GradientStatistics") -> None:
