@@ -25,7 +25,7 @@ def table(statistics: "GradientStatistics") -> str:
     lines = [" ".join([f"{'layer':<{width}}", *(f"{column:>15}" for column in columns)])]
     for i, name in enumerate(statistics.layers):
         cells = (float(np.asarray(column)[i]) for column in values)
-        lines.append(" ".join([f"{name:<{width}}", *(f"{cell(cell):>15}" for cell in cells)]))
+        lines.append(" ".join([f"{name:<{width}}", *(f"{cell(value):>15}" for value in cells)]))
     return "\n".join(lines)
 
 

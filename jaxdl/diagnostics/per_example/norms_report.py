@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxdl.diagnostics.per_example.plan import Method
+from jaxdl.diagnostics.reports import finished, percent
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -48,9 +49,8 @@ class PerExampleNorms:
         total = np.asarray(self.total, np.float64)
         sick = np.flatnonzero(~np.isfinite(total))
         if len(sick):
-            return (
-                f"gradient is not finite for {len(sick)} of {len(total)} examples, the first of them number {sick[0]}"
-            )
+            share = f"{len(sick)} of {len(total)} examples"
+            return f"gradient is not finite for {share}, the first of them example {sick[0]}"
         median, largest = float(np.median(total)), int(np.argmax(total))
         if median == 0:
             return f"no gradient at all from {np.sum(total == 0)} of {len(total)} examples"
@@ -59,10 +59,10 @@ class PerExampleNorms:
         share = float(np.sum(np.square(total[out])) / np.sum(np.square(total)))
         spread = f"gradient norms of {len(total)} examples: median {median:.3g}, largest {total[largest]:.3g}"
         if not len(out):
-            return f"{spread} (number {largest}): none beyond {thresholds.outlying_norm:g} times the median"
+            return f"{spread} (example {largest}): none beyond {thresholds.outlying_norm:g} times the median"
         return (
-            f"{spread} (number {largest}): {len(out)} beyond {thresholds.outlying_norm:g} times the median, with "
-            f"{share:.0%} of the sum of squares"
+            f"{spread} (example {largest}): {len(out)} beyond {thresholds.outlying_norm:g} times the median, with "
+            f"{percent(share)} of the sum of squares"
         )
 
     def plot(self, path: Any = None, *, title: str | None = None) -> "Figure":
@@ -85,7 +85,4 @@ class PerExampleNorms:
             right.set_xscale("log")
         for axes in (left, right):
             axes.grid(alpha=0.3)
-        figure.suptitle(self.verdict().replace(": ", ":\n", 1) if title is None else title, fontsize=10)
-        if path is not None:
-            figure.savefig(path, dpi=150)
-        return figure
+        return finished(figure, path, self.verdict() if title is None else title)

@@ -67,7 +67,7 @@ def test_the_mean_of_the_gradients_is_the_gradient_of_the_mean():
         np.testing.assert_allclose(rows.mean(0), whole[path], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 100, "auto"])
+@pytest.mark.parametrize("size", [1, 3, 100, "auto"])
 def test_microbatches_change_nothing(size):
     whole = per_layer_gradient_norms(losses, PARAMS, (X, Y))
     parts = per_layer_gradient_norms(losses, PARAMS, (X, Y), microbatch_size=size, memory_limit=20_000)
@@ -87,7 +87,7 @@ def test_auto_stays_under_the_limit_and_says_so(caplog):
         per_example_gradient_norms(losses, PARAMS, (X, Y), microbatch_size="auto", memory_limit=limit)
     assert caplog.messages == [plan.expectation(7, 3)]
     assert plan.expectation(7, 3).startswith("7 examples, 3 at a time: at most 0.0 MiB")
-    assert plan.table().splitlines()[1].split()[:2] == ["Conv_0/bias", "sum"]
+    assert plan.table().splitlines()[1].split()[:2] == ["Conv_0/kernel", "product"]
 
 
 def test_one_example_alone():
@@ -355,16 +355,18 @@ def test_verdict_table_and_picture(tmp_path):
         per_layer_gradient_norms(losses, PARAMS, (X, Y)).methods[:0],
     )
     assert result.verdict() == (
-        "gradient norms of 5 examples: median 1, largest 30 (number 4): 1 beyond 5 times the median, with 100% of the "
-        "sum of squares"
+        "gradient norms of 5 examples: median 1, largest 30 (example 4): 1 beyond 5 times the median, with 99.6 % of "
+        "the sum of squares"
     )
     assert "none beyond 40 times the median" in result.verdict(Thresholds(outlying_norm=40.0))
     assert (
-        "not finite for 1 of 5 examples, the first of them number 2"
+        "not finite for 1 of 5 examples, the first of them example 2"
         in PerExampleNorms(norms.at[2].set(jnp.nan), norms, {}, ()).verdict()
     )
     assert PerExampleNorms(0 * norms, norms, {}, ()).verdict() == "no gradient at all from 5 of 5 examples"
     real = per_layer_gradient_norms(losses, PARAMS, (X, Y))
-    assert len(real.table().splitlines()) == len(real.leaves) + 2
+    layers = [line.split("/")[0] for line in real.table().splitlines()[1:-1]]
+    assert list(dict.fromkeys(layers)) == ["Conv_0", "LayerNorm_0", "Dense_1", "Dense_0"]  # forward, not by name
+    assert len(layers) == len(real.leaves)
     real.plot(tmp_path / "norms.png")
     assert (tmp_path / "norms.png").stat().st_size > 10_000
