@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxdl.diagnostics.layer_axis import layer_ticks
-from jaxdl.diagnostics.reports import finished, percent
+from jaxdl.diagnostics.reports import cell, finished, percent
 from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
