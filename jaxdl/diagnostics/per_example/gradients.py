@@ -89,7 +89,8 @@ def per_example_clipped_mean(
       max_norm: the bound c > 0, a number or a traced scalar.
 
     Returns:
-      A pytree like `params`, and the share of the examples that were clipped, a scalar.
+      A pytree like `params`, and the share of the examples that were clipped, a scalar. With losses in bfloat16 the
+      factors are rounded to it, too, and the bound is kept to 2^-8 of it only: compute losses in float32.
 
     Raises:
       ValueError: a `max_norm` that is not positive; else as there.
