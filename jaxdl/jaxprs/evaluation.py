@@ -1,5 +1,6 @@
 """Evaluating traced programs with some equations replaced, across the versions of jax we support."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,13 @@ def _same_in_every_turn(scan: Any, place: int, position: int) -> bool:
 
 
 def source_line(eqn: Any) -> str | None:
-    """The innermost line of the source that is not jax's own."""
+    """The innermost line of the source that is neither jax's own nor the standard library's."""
     traceback = eqn.source_info.traceback
-    own = Path(jax.__file__).parent.as_posix()
+    jaxs = Path(jax.__file__).parent.as_posix()
+    # Packages may be installed inside the folder of the standard library.
+    standard = Path(contextlib.__file__).parent.as_posix()
     for frame in traceback.frames if traceback else ():
-        if not Path(frame.file_name).as_posix().startswith(own):
+        name = Path(frame.file_name).as_posix()
+        if not name.startswith(jaxs) and ("-packages/" in name or not name.startswith(standard)):
             return f"{frame.file_name}:{frame.line_num} ({frame.function_name})"
     return None
