@@ -11,7 +11,7 @@ from jaxdl.diagnostics.per_example.contraction import outer_norms, row_norms, su
 from jaxdl.diagnostics.per_example.forms import Met
 from jaxdl.diagnostics.per_example.plan import LossesFn, Plan
 from jaxdl.diagnostics.per_example.single import narrowed, needs_value, single
-from jaxdl.jaxprs import Tap, evaluate_tapped
+from jaxdl.jaxprs import Site, Tap, evaluate_tapped
 
 PyTree = Any
 # Gradients that have to be formed are formed for so many examples at a time as need this many bytes.
@@ -21,9 +21,7 @@ FORMED_AT_ONCE = 2**26
 def met_by_sites(plan: Plan, leaves: list[jax.Array], data: list[jax.Array]) -> tuple[jax.Array, list[Met]]:
     """Losses `(B,)`, and what every site of the plan met; of parameters only the values that are needed."""
 
-    def tap(number: int) -> Tap:
-        site = plan.sites[number]
-
+    def tap(site: Site, shift: jax.Array) -> Tap:
         def visit(arguments: Any, outputs: Any, shift: jax.Array) -> tuple[Any, Any]:
             kept = [
                 argument if i not in site.operands else narrowed(argument, site, i, 0) if needs_value(site, i) else None
@@ -31,7 +29,7 @@ def met_by_sites(plan: Plan, leaves: list[jax.Array], data: list[jax.Array]) -> 
             ]
             return [outputs[0] + shift], kept
 
-        return Tap(site.where, visit, zeros[number])
+        return Tap(site.where, visit, shift)
 
     shapes = [
         (site.eqn.outvars[0].aval, [length for _, length in t]) for site, t in zip(plan.sites, plan.turns, strict=True)
@@ -39,7 +37,7 @@ def met_by_sites(plan: Plan, leaves: list[jax.Array], data: list[jax.Array]) -> 
     zeros = [jnp.zeros((*lengths, *aval.shape), aval.dtype) for aval, lengths in shapes]
 
     def total(shifts: list[jax.Array]) -> tuple[jax.Array, Any]:
-        taps = [tap(number)._replace(extra=shift) for number, shift in enumerate(shifts)]
+        taps = [tap(site, shift) for site, shift in zip(plan.sites, shifts, strict=True)]
         (losses,), read = evaluate_tapped(plan.jaxpr, [*leaves, *data], taps)
         return jnp.sum(losses), (losses, read)
 

@@ -110,6 +110,13 @@ def _turns(site: Site, turns: Sequence[tuple[Any, int]]) -> _Turns:
     return _Turns(groups, names, [i for i in range(len(turns)) if i not in groups], [length for _, length in turns])
 
 
+def _positions(site: Site, around: _Turns, entries: int) -> int:
+    """How many positions an example has at a site, where each has so many entries in the output."""
+    shape, examples = site.eqn.outvars[0].aval.shape, site.examples
+    count = shape[examples.place] // (examples.before * examples.after)
+    return math.prod(around.lengths) * math.prod(shape) // max(1, entries * count)
+
+
 def _arranged(array: jax.Array, *blocks: Sequence[int]) -> jax.Array:
     """The array with its axes in the order of the blocks, each block joined into one axis."""
     order = [axis for block in blocks for axis in block]
@@ -175,9 +182,7 @@ def _dot(site: Site, turns: Sequence[tuple[Any, int]]) -> Form | None:
     num_groups = math.prod(around.lengths[axis] if axis < num else out_shape[axis - num] for axis in group_axes)
     m = math.prod(own[axis] for axis in contracted[operand])
     n = math.prod(own[axis] for axis in free)
-    total = math.prod(around.lengths) * math.prod(out_shape)
-    examples_count = out_shape[site.examples.place] // (site.examples.before * site.examples.after)
-    positions = total // max(1, n * num_groups * examples_count)
+    positions = _positions(site, around, n * num_groups)
     return Form("outer", groups, left, right, (num_groups, positions, m, n), build)
 
 
@@ -197,7 +202,6 @@ def _conv(site: Site, turns: Sequence[tuple[Any, int]]) -> Form | None:
     out_channel, in_channel, *spatial = numbers.rhs_spec
     names = tuple(source.axes[axis] for axis in (*spatial, in_channel))
     out_axis, channel = numbers.out_spec[1], numbers.lhs_spec[1]
-    out_shape = site.eqn.outvars[0].aval.shape
 
     def build(met: Met) -> Factors:
         data, places = example_first(met.operands[0], examples, num)
@@ -230,9 +234,7 @@ def _conv(site: Site, turns: Sequence[tuple[Any, int]]) -> Form | None:
     m = math.prod(kernel[axis] for axis in (in_channel, *spatial))
     n = kernel[out_channel] // num_groups
     groups = math.prod(around.lengths[i] for i in around.groups) * num_groups
-    examples_count = out_shape[site.examples.place] // (site.examples.before * site.examples.after)
-    total = math.prod(around.lengths) * math.prod(out_shape)
-    positions = total // max(1, n * groups * examples_count)
+    positions = _positions(site, around, n * groups)
     left = ("kernel", num_groups, names)
     return Form("outer", around.names, left, (source.axes[out_channel],), (groups, positions, m, n), build)
 
@@ -266,10 +268,8 @@ def _rows(site: Site, turns: Sequence[tuple[Any, int]]) -> Form | None:
             cotangent = jnp.where(inside[..., None], cotangent, 0)
         return Factors((jnp.clip(index, 0, table[0] - 1),), cotangent, jnp.ones(len(index)))
 
-    out_shape = site.eqn.outvars[0].aval.shape
     n = math.prod(table[1:])
-    examples_count = out_shape[site.examples.place] // (site.examples.before * site.examples.after)
-    positions = math.prod(around.lengths) * math.prod(out_shape) // max(1, n * examples_count)
+    positions = _positions(site, around, n)
     return Form("rows", (), (source.axes[0],), right, (1, positions, table[0], n), build)
 
 
@@ -289,8 +289,7 @@ def _sum(site: Site, turns: Sequence[tuple[Any, int]]) -> Form:
         repeated = [1 + i for i in around.positions]
         repeated += [first + axis for axis in range(cotangent.ndim - first) if axis not in named]
         summed = jnp.sum(cotangent, tuple(repeated), keepdims=True)
-        ones = [axis for axis in repeated]
-        return _arranged(summed, [0, *ones], [1 + i for i in around.groups], [first + axis for axis in axes])
+        return _arranged(summed, [0, *repeated], [1 + i for i in around.groups], [first + axis for axis in axes])
 
     n = math.prod(shape[axis] for axis in named)
     groups = math.prod(around.lengths[i] for i in around.groups)

@@ -52,9 +52,10 @@ def per_example_gradients(
     params, batch = jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, batch)
     chunk = size
     if microbatch_size is not None:
-        plan = per_example_plan(losses_fn, params, batch)
-        formed = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
-        chunk = chunk_size(microbatch_size, size, plan.bytes + formed, memory_limit)
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+        if microbatch_size == "auto":
+            needed += per_example_plan(losses_fn, params, batch).bytes
+        chunk = chunk_size(microbatch_size, size, needed, memory_limit)
     return _gradients(params, batch, losses_fn=losses_fn, chunk=chunk)
 
 

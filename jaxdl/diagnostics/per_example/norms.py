@@ -88,9 +88,10 @@ def per_layer_gradient_norms(
     params = jax.tree.map(jnp.asarray, params)
     chunk = size
     if microbatch_size is not None:
-        plan = per_example_plan(losses_fn, params, batch)
-        chunk = chunk_size(microbatch_size, size, plan.bytes, memory_limit)
-        if microbatch_size == "auto":
+        # To plan takes a trace, on every call: only where the size depends on it.
+        plan = per_example_plan(losses_fn, params, batch) if microbatch_size == "auto" else None
+        chunk = chunk_size(microbatch_size, size, plan.bytes if plan else 0, memory_limit)
+        if plan:
             _LOGGER.info(plan.expectation(size, chunk))
     return _norms(params, batch, losses_fn=losses_fn, chunk=chunk)
 

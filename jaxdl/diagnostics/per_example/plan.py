@@ -44,8 +44,6 @@ class Plan:
       sites: where parameters meet examples.
       turns: of each site, places and lengths of the scans around it.
       forms: of each leaf in closed form, the numbers of its sites and their forms.
-      formed: leaves whose gradients are formed from their sites.
-      fallback: leaves that need `vmap(grad)`.
       methods: of each leaf, by path.
       positional: where values differ from example to example without being an example's own.
     """
@@ -54,10 +52,21 @@ class Plan:
     sites: tuple[Site, ...]
     turns: tuple[Sequence[tuple[Any, int]], ...]
     forms: dict[int, list[tuple[int, Form]]]
-    formed: tuple[int, ...]
-    fallback: tuple[int, ...]
     methods: dict[str, Method]
     positional: tuple[str, ...]
+
+    @property
+    def formed(self) -> tuple[int, ...]:
+        """Leaves whose gradients are formed from their sites."""
+        return self._had_by("formed")
+
+    @property
+    def fallback(self) -> tuple[int, ...]:
+        """Leaves that need `vmap(grad)`."""
+        return self._had_by("vmap(grad)")
+
+    def _had_by(self, name: str) -> tuple[int, ...]:
+        return tuple(leaf for leaf, method in enumerate(self.methods.values()) if method.name == name)
 
     @property
     def in_forward_order(self) -> tuple[tuple[str, Method], ...]:
@@ -202,9 +211,8 @@ def _decided(
             methods[leaf] = _method(own, size)
             if methods[leaf].name != "formed":
                 forms[leaf] = [(n, form) for n, form in zip(of_leaf[leaf], own, strict=True) if form is not None]
-    named = lambda name: tuple(leaf for leaf, method in methods.items() if method.name == name)  # noqa: E731
     by_path = {path: methods[leaf] for leaf, path in enumerate(leaves)}
-    return Plan(jaxpr, sites, turns, forms, named("formed"), named("vmap(grad)"), by_path, positional)
+    return Plan(jaxpr, sites, turns, forms, by_path, positional)
 
 
 def _method(forms: Sequence[Form | None], size: int) -> Method:
