@@ -135,6 +135,18 @@ def test_the_clipped_mean_moves_by_at_most_its_bound_when_one_example_changes():
     assert 0 < moved <= 2 * bound / 7 * (1 + 1e-5)
 
 
+def test_one_example_that_is_not_finite_spoils_the_whole_clipped_mean():
+    """As in `clip_examples`: a share of it in some entries alone could be taken for a bounded gradient."""
+    params = {"a": jnp.ones(2), "b": jnp.ones(2)}
+    batch = (jnp.array([[1.0, jnp.nan], [3.0, 4.0]]), jnp.array([[1.0, 2.0], [3.0, 4.0]]))
+    fn = lambda p, batch: batch[0] @ p["a"] + batch[1] @ p["b"]  # noqa: E731
+    found, _ = per_example_clipped_mean(fn, params, batch, max_norm=1.0)
+    expected, _ = clip_examples(vmap_of_grad(fn, params, batch), 1.0)
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
+        assert np.all(np.isnan(ours))
+
+
 def test_gram_matrix():
     rows = truth()
     gram = gradient_gram(losses, PARAMS, (X, Y))
