@@ -106,6 +106,7 @@ def fit(
         for start, length in schedule.segments(schedule.steps_per_epoch if chosen == "epoch" else chunk_size):
             starts.append(jax.tree.map(jnp.copy, state))
             state, metrics = driver.advance(chosen, state, start, length)
+            state = state if layout is None else layout.paced(state)
             _check(recorder.add(metrics), driver, starts)
             if validation is not None and schedule.evaluates_after(start + length):
                 recorder.add_evaluation(start + length, timed_evaluation(watch, step, state, validation, layout=layout))
@@ -159,6 +160,7 @@ class Driver:
             if apart and i % every == 0:
                 records.measures.append(measure(state, self.data, order))  # pyright: ignore[reportPossiblyUnboundVariable]
             state, metrics = call(state, self.data, order, self._one)
+            state = state if self.layout is None else self.layout.paced(state)
             records.steps.append(metrics)
         return state, records
 
