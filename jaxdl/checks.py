@@ -14,12 +14,12 @@ def whole_number(*, minimum: int, remedy: str, **argument: Any) -> None:
         raise ValueError(f"{name}: expected a whole number >= {minimum}; got {value!r}. {remedy}")
 
 
-def one_key(key: Any) -> None:
+def one_key(key: Any, *, argument: str = "key") -> None:
     """Raises TypeError unless `key` is one typed PRNG key."""
     is_key = isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
     if not is_key or key.shape != ():
         got = f"shape {key.shape}, dtype {key.dtype}" if isinstance(key, jax.Array) else f"{type(key).__name__}"
-        raise TypeError(f"key: expected one typed key; got {got}. Make it with jax.random.key(0).")
+        raise TypeError(f"{argument}: expected one typed key; got {got}. Make it with jax.random.key(0).")
 
 
 def optimizer(tx: Any) -> None:

@@ -48,12 +48,14 @@ def fit(
     chunk_size: int = 100,
     shuffle: bool = True,
     progress: bool | None = None,
+    order_key: jax.Array | None = None,
 ) -> FitResult:
     """Trains until a total number of epochs or steps is done.
 
     The data are put on the device once and shuffled there, anew for every epoch, by a permutation that depends on
-    `state.key` and the epoch alone. An epoch has `len(data) // batch_size` steps; the examples left over differ from
-    epoch to epoch. A state that has done some steps goes on from there, mid-epoch too, and arrives at the same bytes.
+    `state.key` (or `order_key`) and the epoch alone. An epoch has `len(data) // batch_size` steps; the examples left
+    over differ from epoch to epoch. A state that has done some steps goes on from there, mid-epoch too, and arrives at
+    the same bytes.
 
     Args:
       step: from `make_train_step`.
@@ -70,6 +72,8 @@ def fit(
       chunk_size: steps a call of the chunk engine, and between refreshes of the progress bar of the loop.
       shuffle: False visits the examples in their order.
       progress: True or False; None shows a bar when stderr is a terminal.
+      order_key: typed key from which the order of every epoch is drawn in place of `state.key`: runs with different
+        states then see the same batches. A run that goes on needs the same one again.
 
     Returns:
       The final state and its `History`.
@@ -80,7 +84,7 @@ def fit(
     """
     schedule = make_schedule(
         step, state, data, validation, epochs=epochs, steps=steps, batch_size=batch_size,
-        evaluate_every=evaluate_every, shuffle=shuffle,
+        evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
     )  # fmt: skip
     if engine not in (*ENGINES, "auto"):
         raise ValueError(f"engine: expected one of {', '.join(ENGINES)} or auto; got {engine!r}. Use 'epoch'.")
@@ -148,7 +152,8 @@ class Driver:
         epoch = start // self.schedule.steps_per_epoch
         if epoch != self._epoch:
             ordering = self._ordering | dict(steps_per_epoch=self.schedule.steps_per_epoch)
-            self._order = self.watch.compiled(programs.order_program, state, **ordering)(state)
+            key = self.schedule.order_key
+            self._order = self.watch.compiled(programs.order_program, state, key, **ordering)(state, key)
             self._epoch = epoch
         return self._order
 
@@ -175,7 +180,8 @@ def epoch_segment(
         ).items()
     )
     options = dict(side_by_side=side_by_side, static=static)
-    return watch.compiled(programs.epoch_program, state, data, **options)(state, data)
+    arguments = (state, data, schedule.order_key)
+    return watch.compiled(programs.epoch_program, *arguments, **options)(*arguments)
 
 
 def _check(failed_step: int | None, driver: Driver, starts: Sequence[TrainState]) -> None:

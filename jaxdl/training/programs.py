@@ -29,9 +29,19 @@ def over_members(fn: Callable[[TrainState], Any], side_by_side: bool) -> Callabl
 
 
 @partial(jax.jit, static_argnames=("side_by_side", "static"), donate_argnums=0)
-def epoch_program(state: TrainState, data: PyTree, *, side_by_side: bool, static: tuple[tuple[str, Any], ...]) -> Any:
-    """`engines.whole_epoch`, compiled; `static` holds its keyword arguments."""
-    return over_members(lambda state: engines.whole_epoch(state, data, **dict(static)), side_by_side)(state)
+def epoch_program(
+    state: TrainState,
+    data: PyTree,
+    order_key: jax.Array | None,
+    *,
+    side_by_side: bool,
+    static: tuple[tuple[str, Any], ...],
+) -> Any:
+    """`engines.whole_epoch`, compiled; `static` holds its keyword arguments.
+
+    With an `order_key` members side by side have one order: their batch is gathered once, not once for each.
+    """
+    return over_members(lambda state: engines.whole_epoch(state, data, order_key, **dict(static)), side_by_side)(state)
 
 
 @partial(jax.jit, static_argnames=("static",), donate_argnums=0)
@@ -55,9 +65,13 @@ def measure_program(state: TrainState, data: PyTree, order: jax.Array, *, static
 
 
 @partial(jax.jit, static_argnames=("num_examples", "steps_per_epoch", "shuffle"))
-def order_program(state: TrainState, *, num_examples: int, steps_per_epoch: int, shuffle: bool) -> jax.Array:
+def order_program(
+    state: TrainState, order_key: jax.Array | None, *, num_examples: int, steps_per_epoch: int, shuffle: bool
+) -> jax.Array:
     """`engines.order_of_epoch`, compiled."""
-    return engines.order_of_epoch(state, num_examples=num_examples, steps_per_epoch=steps_per_epoch, shuffle=shuffle)
+    return engines.order_of_epoch(
+        state, order_key, num_examples=num_examples, steps_per_epoch=steps_per_epoch, shuffle=shuffle
+    )
 
 
 @partial(jax.jit, static_argnames=("objective", "batch_size", "side_by_side"))

@@ -21,6 +21,7 @@ def not_finite(
     """The error that names step and layer, found by doing the steps from `start` once more, to the same bytes."""
     order = engines.order_of_epoch(
         start,
+        schedule.order_key,
         num_examples=schedule.num_examples,
         steps_per_epoch=schedule.steps_per_epoch,
         shuffle=schedule.shuffle,

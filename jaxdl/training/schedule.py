@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import jax
+
 from jaxdl import checks
 from jaxdl.training.state import TrainState, check_state
 from jaxdl.training.step import TrainStep
@@ -21,6 +23,7 @@ class Schedule(NamedTuple):
     batch_size: int
     shuffle: bool
     evaluate_every: int
+    order_key: jax.Array | None
 
     def segments(self, longest: int) -> Iterator[tuple[int, int]]:
         """`(start, length)` of stretches of steps that stay within an epoch and are no longer than `longest`."""
@@ -47,6 +50,7 @@ def make_schedule(
     batch_size: int,
     evaluate_every: int,
     shuffle: bool,
+    order_key: jax.Array | None,
 ) -> Schedule:
     """Checks the arguments of a run and works out its steps."""
     if not isinstance(step, TrainStep):
@@ -60,6 +64,8 @@ def make_schedule(
         num_examples(validation, argument="validation")  # now, not after an epoch of training
     checks.whole_number(batch_size=batch_size, minimum=1, remedy="Try 128.")
     checks.whole_number(evaluate_every=evaluate_every, minimum=1, remedy="Use 1 for every epoch.")
+    if order_key is not None:
+        checks.one_key(order_key, argument="order_key")
     if batch_size > count:
         raise ValueError(
             f"batch_size: expected at most the number of examples, {count}; got {batch_size}. Use a smaller batch."
@@ -76,4 +82,4 @@ def make_schedule(
             f"{name}: expected a total of at least the {first_step} steps this state has done; got {last_step} steps. "
             "The total counts steps done before."
         )
-    return Schedule(first_step, last_step, steps_per_epoch, count, batch_size, shuffle, evaluate_every)
+    return Schedule(first_step, last_step, steps_per_epoch, count, batch_size, shuffle, evaluate_every, order_key)

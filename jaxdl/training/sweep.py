@@ -33,16 +33,19 @@ def run_many(
     mode: Literal["auto", "vmap", "map"] = "auto",
     shuffle: bool = True,
     progress: bool | None = None,
+    order_key: jax.Array | None = None,
 ) -> FitResult:
     """Trains one member a seed, all of them by one compiled program.
 
-    Member i is the run `fit(step, init(jax.random.key(seeds[i])), data, ...)`: to rounding under `vmap`, to the byte
-    under `map` on one CPU.
+    Member i is the run `fit(step, init(jax.random.key(seeds[i])), data, ...)` with the same options: to rounding under
+    `vmap`, to the byte under `map` on one CPU.
 
     Args:
       step: from `make_train_step`.
       init: `init(key) -> TrainState`, for instance `lambda key: init_state(model, tx, x[:1], key=key)`.
       data, epochs, steps, batch_size, validation, evaluate_every, shuffle, progress: as for `fit`.
+      order_key: as for `fit`. All members then see the same batches, which side by side are gathered once for all of
+        them, and that is faster. None: each has the order of its own key.
       seeds: one a member, distinct.
       mode: `"vmap"` advances the members side by side, `"map"` one after the other by one program, that of `fit`;
         `"auto"` times both on copies of the states and keeps the faster, which `history.engine` names.
@@ -67,7 +70,7 @@ def run_many(
     singles = [init(jax.random.key(seed)) for seed in listed]
     schedule = make_schedule(
         step, singles[0], data, validation, epochs=epochs, steps=steps, batch_size=batch_size,
-        evaluate_every=evaluate_every, shuffle=shuffle,
+        evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
     )  # fmt: skip
     data = jax.device_put(data)
     validation = None if validation is None else jax.device_put(validation)
