@@ -1,5 +1,6 @@
 """Validators of arguments; each error says which argument, what was expected, what came, and what to do."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,6 +13,13 @@ def whole_number(*, minimum: int, remedy: str, **argument: Any) -> None:
     ((name, value),) = argument.items()
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
         raise ValueError(f"{name}: expected a whole number >= {minimum}; got {value!r}. {remedy}")
+
+
+def one_of(*, among: Sequence[Any], remedy: str, **argument: Any) -> None:
+    """Raises ValueError unless the one keyword left is among some values."""
+    ((name, value),) = argument.items()
+    if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in among):
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, among))}; got {value!r}. {remedy}")
 
 
 def one_key(key: Any, *, argument: str = "key") -> None:
