@@ -1,5 +1,6 @@
 """The compiled programs of training and evaluation, for one state or for many members at once."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +25,8 @@ def over_members(fn: Callable[[TrainState], Any], side_by_side: bool) -> Callabl
     if not side_by_side:
         return fn
     # The prefix pytree of axes has the state's own type; its fields then hold integers.
-    axes: Any = TrainState(step=None, params=0, model_state=0, opt_state=0, key=0, average=0)  # pyright: ignore[reportArgumentType]
+    fields = dict.fromkeys((field.name for field in dataclasses.fields(TrainState)), 0) | {"step": None}
+    axes: Any = TrainState(**fields)  # pyright: ignore[reportArgumentType]
     return jax.vmap(fn, in_axes=(axes,), out_axes=(axes, 0))
 
 

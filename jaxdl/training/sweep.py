@@ -1,6 +1,7 @@
 """`run_many`: a list of seeds as one program."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import Any, Literal
 
@@ -128,7 +129,7 @@ class Crew:
 
 
 def _per_member(states: TrainState) -> tuple[PyTree, ...]:
-    return states.params, states.model_state, states.opt_state, states.key, states.average
+    return tuple(getattr(states, field.name) for field in fields(states) if field.name != "step")
 
 
 def _stack(trees: Sequence[PyTree]) -> PyTree:
