@@ -12,6 +12,10 @@ from jaxdl.training.learning_rate_range import learning_rate_range as learning_r
 from jaxdl.training.objective import Aux as Aux
 from jaxdl.training.objective import Objective as Objective
 from jaxdl.training.objective import supervised as supervised
+from jaxdl.training.parallel import FullySharded as FullySharded
+from jaxdl.training.parallel import Layout as Layout
+from jaxdl.training.parallel import data_parallel as data_parallel
+from jaxdl.training.parallel import fully_sharded as fully_sharded
 from jaxdl.training.state import Average as Average
 from jaxdl.training.state import TrainState as TrainState
 from jaxdl.training.state import init_state as init_state
@@ -26,16 +30,20 @@ __all__ = [
     "Aux",
     "Average",
     "FitResult",
+    "FullySharded",
     "History",
+    "Layout",
     "LearningRateRange",
     "Moment",
     "Objective",
     "TrainState",
     "TrainStep",
     "averaged",
+    "data_parallel",
     "ema",
     "evaluate",
     "fit",
+    "fully_sharded",
     "init_state",
     "learning_rate_range",
     "make_state",

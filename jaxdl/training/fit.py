@@ -18,6 +18,7 @@ from jaxdl.training.engines import ENGINES, Engine
 from jaxdl.training.evaluation import evaluated, without_optimizer
 from jaxdl.training.history import History, LoopMetrics, Recorder
 from jaxdl.training.objective import AVERAGED
+from jaxdl.training.parallel import Layout
 from jaxdl.training.replay import not_finite
 from jaxdl.training.schedule import Schedule, make_schedule
 from jaxdl.training.state import TrainState
@@ -49,6 +50,7 @@ def fit(
     shuffle: bool = True,
     progress: bool | None = None,
     order_key: jax.Array | None = None,
+    layout: Layout | None = None,
 ) -> FitResult:
     """Trains until a total number of epochs or steps is done.
 
@@ -71,9 +73,11 @@ def fit(
         On one CPU all of them give the same bytes.
       chunk_size: steps a call of the chunk engine, and between refreshes of the progress bar of the loop.
       shuffle: False visits the examples in their order.
-      progress: True or False; None shows a bar when stderr is a terminal.
+      progress: True or False; None shows a bar when stderr is a terminal. Of several processes the first shows it.
       order_key: typed key from which the order of every epoch is drawn in place of `state.key`: runs with different
         states then see the same batches. A run that goes on needs the same one again.
+      layout: devices that share each batch, `data_parallel(...)`; None for the one the data are put on. Of several
+        processes each passes its own part of the data and of the validation data.
 
     Returns:
       The final state and its `History`.
@@ -82,6 +86,9 @@ def fit(
       ValueError, TypeError: arguments that make no run; the message names the argument.
       FloatingPointError: a loss that is not finite; it names the step and the layer where that began.
     """
+    if layout is not None:
+        state, data = layout.place_state(state), layout.place_data(data)
+        validation = None if validation is None else layout.place_data(validation)
     schedule = make_schedule(
         step, state, data, validation, epochs=epochs, steps=steps, batch_size=batch_size,
         evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
@@ -89,10 +96,12 @@ def fit(
     if engine not in (*ENGINES, "auto"):
         raise ValueError(f"engine: expected one of {', '.join(ENGINES)} or auto; got {engine!r}. Use 'epoch'.")
     checks.whole_number(chunk_size=chunk_size, minimum=1, remedy="Try 100.")
+    if layout is not None:
+        layout.check_batch(batch_size, microbatches=step.microbatches)
     watch = programs.Stopwatch()
     data = jax.device_put(data)
     validation = None if validation is None else jax.device_put(validation)
-    driver = Driver(step, data, schedule, watch)
+    driver = Driver(step, data, schedule, watch, layout)
     state = jax.tree.map(jnp.copy, state)  # the programs overwrite their state in place; the caller keeps theirs
     chosen = _faster_engine(driver, state) if engine == "auto" else engine
     recorder = Recorder(first_step=schedule.first_step, time_axis=0, measure_every=step.measure_every)
@@ -103,7 +112,7 @@ def fit(
             state, metrics = driver.advance(chosen, state, start, length)
             _check(recorder.add(metrics), driver, starts)
             if validation is not None and schedule.evaluates_after(start + length):
-                recorder.add_evaluation(start + length, timed_evaluation(watch, step, state, validation))
+                recorder.add_evaluation(start + length, timed_evaluation(watch, step, state, validation, layout=layout))
             bar.set_postfix_str(recorder.news, refresh=False)
             bar.update(length)
     _check(recorder.fetch(), driver, starts)
@@ -113,9 +122,18 @@ def fit(
 class Driver:
     """Advances a state by one of the engines, and keeps the order of the epoch it is in."""
 
-    def __init__(self, step: TrainStep, data: PyTree, schedule: Schedule, watch: programs.Stopwatch) -> None:
-        self.step, self.data, self.schedule, self.watch = step, data, schedule, watch
-        self._batches = dict(step=step, batch_size=schedule.batch_size, steps_per_epoch=schedule.steps_per_epoch)
+    def __init__(
+        self,
+        step: TrainStep,
+        data: PyTree,
+        schedule: Schedule,
+        watch: programs.Stopwatch,
+        layout: Layout | None = None,
+    ) -> None:
+        self.step, self.data, self.schedule, self.watch, self.layout = step, data, schedule, watch, layout
+        self._batches = dict(
+            step=step, batch_size=schedule.batch_size, steps_per_epoch=schedule.steps_per_epoch, layout=layout
+        )
         self._ordering = dict(num_examples=schedule.num_examples, shuffle=schedule.shuffle)
         self._epoch, self._order = -1, jnp.zeros(0, jnp.int32)
         self._one = jnp.ones((), jnp.int32)
@@ -123,7 +141,7 @@ class Driver:
     def advance(self, engine: Engine, state: TrainState, start: int, length: int) -> tuple[TrainState, Any]:
         """`length` steps from step `start`; the metrics are stacked, or those of each step of the loop."""
         if engine == "epoch":
-            return epoch_segment(self.watch, state, self.data, self.schedule, self.step, length)
+            return epoch_segment(self.watch, state, self.data, self.schedule, self.step, length, layout=self.layout)
         order = self._order_of_epoch(state, start)
         if engine == "chunk":
             static = tuple((self._batches | dict(length=length)).items())
@@ -167,6 +185,7 @@ def epoch_segment(
     length: int,
     *,
     side_by_side: bool = False,
+    layout: Layout | None = None,
 ) -> tuple[TrainState, Any]:
     """`length` steps that end with their epoch at the latest, in one program."""
     static = tuple(
@@ -177,6 +196,7 @@ def epoch_segment(
             num_examples=schedule.num_examples,
             shuffle=schedule.shuffle,
             length=length,
+            layout=layout,
         ).items()
     )
     options = dict(side_by_side=side_by_side, static=static)
@@ -187,7 +207,7 @@ def epoch_segment(
 def _check(failed_step: int | None, driver: Driver, starts: Sequence[TrainState]) -> None:
     if failed_step is not None:
         start = max((s for s in starts if int(s.step) <= failed_step), key=lambda s: int(s.step))
-        raise not_finite(driver.step, start, driver.data, driver.schedule, failed_step)
+        raise not_finite(driver.step, start, driver.data, driver.schedule, failed_step, layout=driver.layout)
 
 
 def _faster_engine(driver: Driver, state: TrainState) -> Engine:
@@ -198,7 +218,8 @@ def _faster_engine(driver: Driver, state: TrainState) -> Engine:
     def seconds(engine: Engine) -> float:
         return shortest_seconds(lambda state: driver.advance(engine, state, schedule.first_step, length), state)
 
-    return "loop" if seconds("loop") < seconds("chunk") else "epoch"
+    loops = seconds("loop") < seconds("chunk")
+    return "loop" if (loops if driver.layout is None else driver.layout.agreed(loops)) else "epoch"
 
 
 def shortest_seconds(run: Callable[[TrainState], Any], state: TrainState, *, repeats: int = 3) -> float:
@@ -214,15 +235,23 @@ def shortest_seconds(run: Callable[[TrainState], Any], state: TrainState, *, rep
 
 def progress_bar(schedule: Schedule, progress: bool | None) -> Any:
     """A bar over the steps that is touched once a segment, never once a step."""
-    hidden = not (sys.stderr.isatty() if progress is None else progress)
+    hidden = not (sys.stderr.isatty() if progress is None else progress) or jax.process_index() > 0
     return tqdm(total=schedule.last_step, initial=schedule.first_step, unit="step", disable=hidden, leave=False)
 
 
 def timed_evaluation(
-    watch: programs.Stopwatch, step: TrainStep, state: TrainState, validation: PyTree, *, side_by_side: bool = False
+    watch: programs.Stopwatch,
+    step: TrainStep,
+    state: TrainState,
+    validation: PyTree,
+    *,
+    side_by_side: bool = False,
+    layout: Layout | None = None,
 ) -> dict[str, np.ndarray]:
     """Validation metrics of a state or of stacked members, with the compilation on the watch."""
-    options: dict[str, Any] = dict(batch_size=min(1000, num_examples(validation)), side_by_side=side_by_side)
+    batch_size = min(1000, num_examples(validation))
+    batch_size = batch_size if layout is None else layout.evaluation_batch(batch_size)
+    options: dict[str, Any] = dict(batch_size=batch_size, side_by_side=side_by_side, layout=layout)
     program = programs.evaluation_program
     watch.compiled(program, without_optimizer(state), validation, objective=step.objective, **options)
     values = evaluated(step.objective, state, validation, **options)

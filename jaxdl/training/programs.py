@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxdl.training import engines
 from jaxdl.training.objective import Objective
+from jaxdl.training.parallel import Layout
 from jaxdl.training.state import TrainState
 
 PyTree = Any
@@ -76,9 +77,15 @@ def order_program(
     )
 
 
-@partial(jax.jit, static_argnames=("objective", "batch_size", "side_by_side"))
+@partial(jax.jit, static_argnames=("objective", "batch_size", "side_by_side", "layout"))
 def evaluation_program(
-    state: TrainState, data: PyTree, *, objective: Objective, batch_size: int, side_by_side: bool
+    state: TrainState,
+    data: PyTree,
+    *,
+    objective: Objective,
+    batch_size: int,
+    side_by_side: bool,
+    layout: Layout | None = None,
 ) -> dict[str, jax.Array]:
     """Sums of loss and metrics per batch, `{name: (num_batches,)}`, over every example exactly once.
 
@@ -91,6 +98,7 @@ def evaluation_program(
         positions = start + jnp.arange(batch_size)
         rows = jnp.minimum(positions, num_examples - 1)
         batch = jax.tree.map(lambda array: array[rows], data)
+        batch = batch if layout is None else layout.split(batch)
         losses, aux = objective(state.params, batch, model_state=state.model_state, key=None, train=False)
         values = {"loss": losses, **aux.metrics}
         # Sums of thousands of values in half precision overflow, or lose the small ones.
@@ -98,7 +106,9 @@ def evaluation_program(
         return {name: jnp.where(positions < num_examples, value, 0).sum() for name, value in values.items()}
 
     def all_sums(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
-        return state, jax.lax.map(partial(batch_sums, state), starts)
+        if layout is None:
+            return state, jax.lax.map(partial(batch_sums, state), starts)
+        return state, layout.whole(jax.lax.map(partial(batch_sums, layout.whole(state)), starts))
 
     return over_members(all_sums, side_by_side)(state)[1]
 

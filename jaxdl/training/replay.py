@@ -1,5 +1,6 @@
 """Going back to the step at which a loss stopped being finite, to see which layer began it."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxdl.diagnostics import gradient_flow
 from jaxdl.training import engines
+from jaxdl.training.parallel import Layout
 from jaxdl.training.schedule import Schedule
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
@@ -16,7 +18,13 @@ PyTree = Any
 
 
 def not_finite(
-    step: TrainStep, start: TrainState, data: PyTree, schedule: Schedule, failed_step: int
+    step: TrainStep,
+    start: TrainState,
+    data: PyTree,
+    schedule: Schedule,
+    failed_step: int,
+    *,
+    layout: Layout | None = None,
 ) -> FloatingPointError:
     """The error that names step and layer, found by doing the steps from `start` once more, to the same bytes."""
     order = engines.order_of_epoch(
@@ -26,13 +34,15 @@ def not_finite(
         steps_per_epoch=schedule.steps_per_epoch,
         shuffle=schedule.shuffle,
     )
-    batches: dict[str, Any] = dict(batch_size=schedule.batch_size, steps_per_epoch=schedule.steps_per_epoch)
+    batches: dict[str, Any] = dict(
+        batch_size=schedule.batch_size, steps_per_epoch=schedule.steps_per_epoch, layout=layout
+    )
     batches_and_step = batches | dict(step=step.unmeasured)
-    advance = jax.jit(lambda state, count: engines.one_looped_step(state, data, order, count, **batches_and_step)[0])
+    advance = jax.jit(lambda *args: engines.one_looped_step(*args, **batches_and_step)[0])
     state = start
     while int(state.step) < failed_step:
-        state = advance(state, jnp.ones((), jnp.int32))
-    batch = engines.batch_of_step(state, data, order, **batches)
+        state = advance(state, data, order, jnp.ones((), jnp.int32))
+    batch = jax.jit(partial(engines.batch_of_step, **batches))(state, data, order)
     return FloatingPointError(
         f"loss: expected finite numbers; it is not finite at step {failed_step} (counted from 0). "
         f"{_where_it_began(step, state, batch)} Use a smaller learning rate, clip the gradient, or check the data: "

@@ -13,6 +13,7 @@ from jaxdl import checks
 from jaxdl.training.averaging import Weight, ema, polyak, updated
 from jaxdl.training.gradients import GradientRule, Metrics
 from jaxdl.training.objective import Objective
+from jaxdl.training.parallel import Layout
 from jaxdl.training.state import Average, TrainState
 
 PyTree = Any
@@ -60,13 +61,13 @@ class TrainStep:
     max_example_norm: float | None = None
     guard: Guard | None = None
 
-    def __call__(self, state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
+    def __call__(self, state: TrainState, batch: PyTree, *, layout: Layout | None = None) -> tuple[TrainState, Metrics]:
         """The state after one update, and the metrics before it."""
-        metrics, model_state, opt_state, moment = self._moment(state, batch)
+        metrics, model_state, opt_state, moment = self._moment(state, batch, layout)
         if self.measure is not None and self.measure_every == 1:
             metrics["measure"] = self.measure(moment)
         elif self.measure is not None:
-            metrics["measure"] = self._measured_sometimes(state, batch)
+            metrics["measure"] = self._measured_sometimes(state, batch, layout)
         params: Any = optax.apply_updates(state.params, moment.updates)
         new = replace(
             state,
@@ -83,15 +84,17 @@ class TrainStep:
         """The same step without its measure."""
         return self if self.measure is None else replace(self, measure=None)
 
-    def measured(self, state: TrainState, batch: PyTree) -> PyTree:
+    def measured(self, state: TrainState, batch: PyTree, *, layout: Layout | None = None) -> PyTree:
         """What the measure says of a state about to see a batch."""
         assert self.measure is not None
-        return self.measure(self._moment(state, batch)[-1])
+        return self.measure(self._moment(state, batch, layout)[-1])
 
-    def _moment(self, state: TrainState, batch: PyTree) -> tuple[Metrics, PyTree, PyTree, Moment]:
+    def _moment(
+        self, state: TrainState, batch: PyTree, layout: Layout | None
+    ) -> tuple[Metrics, PyTree, PyTree, Moment]:
         """Metrics, the new model state and optimizer state, and what a measure sees."""
         key = jax.random.fold_in(state.key, state.step)
-        rule = GradientRule(self.objective, self.microbatches, self.max_example_norm)
+        rule = GradientRule(self.objective, self.microbatches, self.max_example_norm, layout)
         at_hand: Any = dict(batch=batch, model_state=state.model_state, key=key)
         loss, means, model_state, grads = rule.gradient(state.params, **at_hand)
         metrics: Metrics = {"loss": loss, **means}
@@ -147,10 +150,10 @@ class TrainStep:
         )
         return new, {**metrics, "skipped": keep.astype(jnp.float32)}
 
-    def _measured_sometimes(self, state: TrainState, batch: PyTree) -> PyTree:
+    def _measured_sometimes(self, state: TrainState, batch: PyTree, layout: Layout | None) -> PyTree:
         # The branch takes gradient and update anew: handed in, they would have to be kept at every step, which costs
         # more than taking them twice at some. `fit` needs no branch, see engines.many_measured_steps.
-        measured = partial(self.measured, state, batch)
+        measured = partial(self.measured, state, batch, layout=layout)
         shapes = jax.eval_shape(measured)
         nothing = lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)  # noqa: E731
         return jax.lax.cond(state.step % self.measure_every == 0, measured, nothing)
