@@ -1,5 +1,6 @@
 """Validators of arguments; each error says which argument, what was expected, what came, and what to do."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,12 +15,19 @@ def whole_number(*, minimum: int, remedy: str, **argument: Any) -> None:
         raise ValueError(f"{name}: expected a whole number >= {minimum}; got {value!r}. {remedy}")
 
 
-def one_key(key: Any) -> None:
+def one_of(*, among: Sequence[Any], remedy: str, **argument: Any) -> None:
+    """Raises ValueError unless the one keyword left is among some values."""
+    ((name, value),) = argument.items()
+    if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in among):
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, among))}; got {value!r}. {remedy}")
+
+
+def one_key(key: Any, *, argument: str = "key") -> None:
     """Raises TypeError unless `key` is one typed PRNG key."""
     is_key = isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
     if not is_key or key.shape != ():
         got = f"shape {key.shape}, dtype {key.dtype}" if isinstance(key, jax.Array) else f"{type(key).__name__}"
-        raise TypeError(f"key: expected one typed key; got {got}. Make it with jax.random.key(0).")
+        raise TypeError(f"{argument}: expected one typed key; got {got}. Make it with jax.random.key(0).")
 
 
 def optimizer(tx: Any) -> None:

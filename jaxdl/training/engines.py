@@ -5,7 +5,7 @@
 `epoch`  shuffling and all steps of an epoch in one program.
 
 The data stay on the device, and each step gathers its batch there. Which examples a step sees is a function of the
-run's key and the step counter alone, so a run can be cut anywhere and go on.
+run's keys and the step counter alone, so a run can be cut anywhere and go on.
 """
 
 from collections.abc import Callable
@@ -25,11 +25,16 @@ Engine = Literal["loop", "chunk", "epoch"]
 ENGINES: tuple[Engine, ...] = ("loop", "chunk", "epoch")
 
 
-def order_of_epoch(state: TrainState, *, num_examples: int, steps_per_epoch: int, shuffle: bool) -> jax.Array:
-    """Indices `(num_examples,)` in the order in which the epoch of `state` visits the examples."""
+def order_of_epoch(
+    state: TrainState, order_key: jax.Array | None, *, num_examples: int, steps_per_epoch: int, shuffle: bool
+) -> jax.Array:
+    """Indices `(num_examples,)` in the order in which the epoch of `state` visits the examples.
+
+    It is drawn from `order_key`, or from the state's own key where that is None.
+    """
     if not shuffle:
         return jnp.arange(num_examples, dtype=jnp.int32)
-    return epoch_order(state.key, state.step // steps_per_epoch, num_examples)
+    return epoch_order(state.key if order_key is None else order_key, state.step // steps_per_epoch, num_examples)
 
 
 def batch_of_step(
@@ -151,6 +156,7 @@ def many_measured_steps(
 def whole_epoch(
     state: TrainState,
     data: PyTree,
+    order_key: jax.Array | None,
     *,
     step: TrainStep,
     steps_per_epoch: int,
@@ -160,5 +166,7 @@ def whole_epoch(
     **batches: Any,
 ) -> tuple[TrainState, Metrics]:
     """The rest of the state's epoch, `length` steps, shuffled inside the program."""
-    order = order_of_epoch(state, num_examples=num_examples, steps_per_epoch=steps_per_epoch, shuffle=shuffle)
+    order = order_of_epoch(
+        state, order_key, num_examples=num_examples, steps_per_epoch=steps_per_epoch, shuffle=shuffle
+    )
     return many_steps(state, data, order, step=step, steps_per_epoch=steps_per_epoch, length=length, **batches)

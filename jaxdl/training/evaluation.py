@@ -51,7 +51,7 @@ def evaluate(
 
 def without_optimizer(state: TrainState) -> TrainState:
     """The state without what evaluation does not read: one program then serves every optimizer, and averages too."""
-    return replace(state, opt_state=(), average=None)
+    return replace(state, opt_state=(), average=None, stopping=None)
 
 
 def evaluated(

@@ -1,5 +1,6 @@
 """The compiled programs of training and evaluation, for one state or for many members at once."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl.training import engines
+from jaxdl.training.early_stopping import EarlyStopping
 from jaxdl.training.objective import Objective
 from jaxdl.training.parallel import Layout
 from jaxdl.training.state import TrainState
@@ -25,14 +27,25 @@ def over_members(fn: Callable[[TrainState], Any], side_by_side: bool) -> Callabl
     if not side_by_side:
         return fn
     # The prefix pytree of axes has the state's own type; its fields then hold integers.
-    axes: Any = TrainState(step=None, params=0, model_state=0, opt_state=0, key=0, average=0)  # pyright: ignore[reportArgumentType]
+    fields = dict.fromkeys((field.name for field in dataclasses.fields(TrainState)), 0) | {"step": None}
+    axes: Any = TrainState(**fields)  # pyright: ignore[reportArgumentType]
     return jax.vmap(fn, in_axes=(axes,), out_axes=(axes, 0))
 
 
 @partial(jax.jit, static_argnames=("side_by_side", "static"), donate_argnums=0)
-def epoch_program(state: TrainState, data: PyTree, *, side_by_side: bool, static: tuple[tuple[str, Any], ...]) -> Any:
-    """`engines.whole_epoch`, compiled; `static` holds its keyword arguments."""
-    return over_members(lambda state: engines.whole_epoch(state, data, **dict(static)), side_by_side)(state)
+def epoch_program(
+    state: TrainState,
+    data: PyTree,
+    order_key: jax.Array | None,
+    *,
+    side_by_side: bool,
+    static: tuple[tuple[str, Any], ...],
+) -> Any:
+    """`engines.whole_epoch`, compiled; `static` holds its keyword arguments.
+
+    With an `order_key` members side by side have one order: their batch is gathered once, not once for each.
+    """
+    return over_members(lambda state: engines.whole_epoch(state, data, order_key, **dict(static)), side_by_side)(state)
 
 
 @partial(jax.jit, static_argnames=("static",), donate_argnums=0)
@@ -56,9 +69,19 @@ def measure_program(state: TrainState, data: PyTree, order: jax.Array, *, static
 
 
 @partial(jax.jit, static_argnames=("num_examples", "steps_per_epoch", "shuffle"))
-def order_program(state: TrainState, *, num_examples: int, steps_per_epoch: int, shuffle: bool) -> jax.Array:
+def order_program(
+    state: TrainState, order_key: jax.Array | None, *, num_examples: int, steps_per_epoch: int, shuffle: bool
+) -> jax.Array:
     """`engines.order_of_epoch`, compiled."""
-    return engines.order_of_epoch(state, num_examples=num_examples, steps_per_epoch=steps_per_epoch, shuffle=shuffle)
+    return engines.order_of_epoch(
+        state, order_key, num_examples=num_examples, steps_per_epoch=steps_per_epoch, shuffle=shuffle
+    )
+
+
+@partial(jax.jit, static_argnames=("early_stopping",), donate_argnums=0)
+def observe_program(state: TrainState, value: jax.Array, *, early_stopping: EarlyStopping) -> TrainState:
+    """`EarlyStopping.observe`, compiled."""
+    return early_stopping.observe(state, value)
 
 
 @partial(jax.jit, static_argnames=("objective", "batch_size", "side_by_side", "layout"))

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import jax
+
 from jaxdl import checks
 from jaxdl.training.state import TrainState, check_state
 from jaxdl.training.step import TrainStep
@@ -21,6 +23,21 @@ class Schedule(NamedTuple):
     batch_size: int
     shuffle: bool
     evaluate_every: int
+    order_key: jax.Array | None
+    total: str
+
+    def begun_at(self, step: int) -> "Schedule":
+        """The same run, begun with `step` updates done.
+
+        Raises:
+          ValueError: these are more than it has.
+        """
+        if self.last_step < step:
+            raise ValueError(
+                f"{self.total}: expected a total of at least the {step} steps this state has done; got "
+                f"{self.last_step} steps. The total counts steps done before."
+            )
+        return self._replace(first_step=step)
 
     def segments(self, longest: int) -> Iterator[tuple[int, int]]:
         """`(start, length)` of stretches of steps that stay within an epoch and are no longer than `longest`."""
@@ -47,6 +64,7 @@ def make_schedule(
     batch_size: int,
     evaluate_every: int,
     shuffle: bool,
+    order_key: jax.Array | None,
 ) -> Schedule:
     """Checks the arguments of a run and works out its steps."""
     if not isinstance(step, TrainStep):
@@ -60,6 +78,8 @@ def make_schedule(
         num_examples(validation, argument="validation")  # now, not after an epoch of training
     checks.whole_number(batch_size=batch_size, minimum=1, remedy="Try 128.")
     checks.whole_number(evaluate_every=evaluate_every, minimum=1, remedy="Use 1 for every epoch.")
+    if order_key is not None:
+        checks.one_key(order_key, argument="order_key")
     if batch_size > count:
         raise ValueError(
             f"batch_size: expected at most the number of examples, {count}; got {batch_size}. Use a smaller batch."
@@ -70,10 +90,5 @@ def make_schedule(
     checks.whole_number(**{name: total}, minimum=0, remedy="It counts what shall be done in total.")
     steps_per_epoch = count // batch_size
     last_step = int(total) * (steps_per_epoch if steps is None else 1)  # pyright: ignore[reportArgumentType]
-    first_step = int(state.step)
-    if last_step < first_step:
-        raise ValueError(
-            f"{name}: expected a total of at least the {first_step} steps this state has done; got {last_step} steps. "
-            "The total counts steps done before."
-        )
-    return Schedule(first_step, last_step, steps_per_epoch, count, batch_size, shuffle, evaluate_every)
+    schedule = Schedule(0, last_step, steps_per_epoch, count, batch_size, shuffle, evaluate_every, order_key, name)
+    return schedule.begun_at(int(state.step))

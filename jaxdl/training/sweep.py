@@ -1,6 +1,7 @@
 """`run_many`: a list of seeds as one program."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import Any, Literal
 
@@ -9,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.training import programs
-from jaxdl.training.fit import FitResult, epoch_segment, finished, progress_bar, shortest_seconds, timed_evaluation
+from jaxdl.training.callbacks import Callbacks, ProgressBar, RunEnd, RunStart, Steps
+from jaxdl.training.driver import epoch_segment, finished, shortest_seconds, timed_evaluation
+from jaxdl.training.fit import FitResult
 from jaxdl.training.history import Recorder
 from jaxdl.training.schedule import Schedule, make_schedule
 from jaxdl.training.state import TrainState
@@ -33,16 +36,19 @@ def run_many(
     mode: Literal["auto", "vmap", "map"] = "auto",
     shuffle: bool = True,
     progress: bool | None = None,
+    order_key: jax.Array | None = None,
 ) -> FitResult:
     """Trains one member a seed, all of them by one compiled program.
 
-    Member i is the run `fit(step, init(jax.random.key(seeds[i])), data, ...)`: to rounding under `vmap`, to the byte
-    under `map` on one CPU.
+    Member i is the run `fit(step, init(jax.random.key(seeds[i])), data, ...)` with the same options: to rounding under
+    `vmap`, to the byte under `map` on one CPU.
 
     Args:
       step: from `make_train_step`.
       init: `init(key) -> TrainState`, for instance `lambda key: init_state(model, tx, x[:1], key=key)`.
       data, epochs, steps, batch_size, validation, evaluate_every, shuffle, progress: as for `fit`.
+      order_key: as for `fit`. All members then see the same batches, which side by side are gathered once for all of
+        them, and that is faster. None: each has the order of its own key.
       seeds: one a member, distinct.
       mode: `"vmap"` advances the members side by side, `"map"` one after the other by one program, that of `fit`;
         `"auto"` times both on copies of the states and keeps the faster, which `history.engine` names.
@@ -67,7 +73,7 @@ def run_many(
     singles = [init(jax.random.key(seed)) for seed in listed]
     schedule = make_schedule(
         step, singles[0], data, validation, epochs=epochs, steps=steps, batch_size=batch_size,
-        evaluate_every=evaluate_every, shuffle=shuffle,
+        evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
     )  # fmt: skip
     data = jax.device_put(data)
     validation = None if validation is None else jax.device_put(validation)
@@ -75,13 +81,26 @@ def run_many(
     members = _faster_mode(crew, singles) if mode == "auto" else mode
     states = crew.muster(members, singles)
     recorder = Recorder(first_step=schedule.first_step, time_axis=1, measure_every=step.measure_every)
-    with progress_bar(schedule, progress) as bar:
-        for start, length in schedule.segments(schedule.steps_per_epoch):
-            states, metrics = crew.advance(members, states, length)
-            recorder.add(metrics)
-            if validation is not None and schedule.evaluates_after(start + length):
-                recorder.add_evaluation(start + length, crew.evaluate(members, states, validation))
-            bar.update(length)
+    listeners = Callbacks([ProgressBar(progress)])
+    listeners.tell(
+        RunStart(
+            None,
+            schedule.first_step,
+            schedule.last_step,
+            schedule.steps_per_epoch,
+            batch_size,
+            members,
+            members=len(singles),
+        )
+    )
+    for start, length in schedule.segments(schedule.steps_per_epoch):
+        states, metrics = crew.advance(members, states, length)
+        recorder.add(metrics)
+        for first, fetched in recorder.news():
+            listeners.tell(Steps(first, fetched))
+        if validation is not None and schedule.evaluates_after(start + length):
+            recorder.add_evaluation(start + length, crew.evaluate(members, states, validation))
+    listeners.tell(RunEnd(schedule.last_step, "done"))
     history = finished(recorder, schedule, members, crew.watch, states)
     return FitResult(states if members == "vmap" else _stacked(states), history)
 
@@ -125,7 +144,7 @@ class Crew:
 
 
 def _per_member(states: TrainState) -> tuple[PyTree, ...]:
-    return states.params, states.model_state, states.opt_state, states.key, states.average
+    return tuple(getattr(states, field.name) for field in fields(states) if field.name != "step")
 
 
 def _stack(trees: Sequence[PyTree]) -> PyTree:
