@@ -88,6 +88,8 @@ class Loop:
     def _train(self) -> Reason:
         schedule = self.driver.schedule
         self._halted = self.driver.step.guard in ("stop", "raise") and int(self.state.bad_step) >= 0
+        if self.resumed and not self._halted and self._missed_an_evaluation():
+            self._evaluate()
         for start, length in schedule.segments(self.longest):
             if self._halted or stopped(self.state):
                 break
@@ -95,8 +97,8 @@ class Loop:
             self.state, metrics = self.driver.advance(self.engine, self.state, start, length)
             self._step = start + length
             self._take(self.recorder.add(metrics))
-            if not self._halted and self.validate is not None and schedule.evaluates_after(self._step):
-                self._evaluate(self.validate)
+            if not self._halted and schedule.evaluates_after(self._step):
+                self._evaluate()
             if not self._halted and self.folder is not None:
                 self._visit(self.folder)
         self._take(self.recorder.fetch())
@@ -131,15 +133,23 @@ class Loop:
             text += f" State and batch are in {place}; see jaxdl.training.replay."
         raise NotFiniteError(text, state=bad.state, batch=bad.batch, step=failed_step, folder=place)
 
-    def _evaluate(self, validate: Callable[[TrainState], Values]) -> None:
-        values = validate(self.state)
+    def _missed_an_evaluation(self) -> bool:
+        """Whether the run was saved between the last step of an epoch and its evaluation, as after an error."""
+        due = self.driver.schedule.ends_an_interval(self._step) and not stopped(self.state)
+        return due and self._step > max(self.recorder.evaluation_steps, default=0)
+
+    def _evaluate(self) -> None:
+        if self.validate is None:
+            return
+        values = self.validate(self.state)
         self._take(self.recorder.fetch())
         if self._halted:
             return
         self.recorder.add_evaluation(self._step, values)
         self._values, self._values_step = values, self._step
         self.callbacks.tell(Evaluation(self._step, {name: float(value) for name, value in values.items()}))
-        if self.early_stopping is not None:
+        # An evaluation that only ends this call is none of the run's: a longer run would not have it.
+        if self.early_stopping is not None and self.driver.schedule.ends_an_interval(self._step):
             self.state = self.driver.observed(self.early_stopping, self.state, values)
 
     def _visit(self, folder: RunFolder) -> None:

@@ -50,7 +50,11 @@ class Schedule(NamedTuple):
 
     def evaluates_after(self, step: int) -> bool:
         """Whether validation is due with `step` updates done: every so many epochs, and at the end."""
-        return step == self.last_step or step % (self.steps_per_epoch * self.evaluate_every) == 0
+        return step == self.last_step or self.ends_an_interval(step)
+
+    def ends_an_interval(self, step: int) -> bool:
+        """Whether `step` updates are a multiple of the epochs between two evaluations."""
+        return step % (self.steps_per_epoch * self.evaluate_every) == 0
 
 
 def make_schedule(
