@@ -49,12 +49,14 @@ class Driver:
     def advance(self, engine: Engine, state: TrainState, start: int, length: int) -> tuple[TrainState, Any]:
         """`length` steps from step `start`; the metrics are stacked, or those of each step of the loop."""
         if engine == "epoch":
-            return epoch_segment(self.watch, state, self.data, self.schedule, self.step, length, layout=self.layout)
+            return self._paced(
+                epoch_segment(self.watch, state, self.data, self.schedule, self.step, length, layout=self.layout)
+            )
         order = self._order_of_epoch(state, start)
         if engine == "chunk":
             static = tuple((self._batches | dict(length=length)).items())
             call = self.watch.compiled(programs.chunk_program, state, self.data, order, static=static)
-            return call(state, self.data, order)
+            return self._paced(call(state, self.data, order))
         return self._loop(state, order, start, length)
 
     def position(self) -> None:
@@ -85,9 +87,12 @@ class Driver:
         for i in range(start, start + length):
             if apart and i % every == 0:
                 records.measures.append(measure(state, self.data, order))  # pyright: ignore[reportPossiblyUnboundVariable]
-            state, metrics = call(state, self.data, order, self._one)
+            state, metrics = self._paced(call(state, self.data, order, self._one))
             records.steps.append(metrics)
         return state, records
+
+    def _paced(self, values: PyTree) -> PyTree:
+        return values if self.layout is None else self.layout.paced(values)
 
     def _order_of_epoch(self, state: TrainState, start: int) -> jax.Array:
         epoch = start // self.schedule.steps_per_epoch
