@@ -1,8 +1,13 @@
 """Training: objective, state, step, three engines, evaluation, and many runs as one program."""
 
+from jaxdl.training import callbacks as callbacks
 from jaxdl.training.averaging import averaged as averaged
 from jaxdl.training.averaging import ema as ema
 from jaxdl.training.averaging import polyak as polyak
+from jaxdl.training.compilation import RecompilationError as RecompilationError
+from jaxdl.training.compilation import RecompilationWarning as RecompilationWarning
+from jaxdl.training.compilation import compiled_once as compiled_once
+from jaxdl.training.compilation import keep_compiled_programs as keep_compiled_programs
 from jaxdl.training.evaluation import evaluate as evaluate
 from jaxdl.training.fit import FitResult as FitResult
 from jaxdl.training.fit import fit as fit
@@ -36,15 +41,20 @@ __all__ = [
     "LearningRateRange",
     "Moment",
     "Objective",
+    "RecompilationError",
+    "RecompilationWarning",
     "TrainState",
     "TrainStep",
     "averaged",
+    "callbacks",
+    "compiled_once",
     "data_parallel",
     "ema",
     "evaluate",
     "fit",
     "fully_sharded",
     "init_state",
+    "keep_compiled_programs",
     "learning_rate_range",
     "make_state",
     "make_train_step",
