@@ -4,14 +4,23 @@ from jaxdl.training import callbacks as callbacks
 from jaxdl.training.averaging import averaged as averaged
 from jaxdl.training.averaging import ema as ema
 from jaxdl.training.averaging import polyak as polyak
+from jaxdl.training.callbacks import CallbackError as CallbackError
+from jaxdl.training.checkpoints import Checkpoints as Checkpoints
+from jaxdl.training.checkpoints import CheckpointWriteError as CheckpointWriteError
+from jaxdl.training.checkpoints import DamagedCheckpointError as DamagedCheckpointError
+from jaxdl.training.checkpoints import restore_checkpoint as restore_checkpoint
+from jaxdl.training.checkpoints import save_checkpoint as save_checkpoint
 from jaxdl.training.compilation import RecompilationError as RecompilationError
 from jaxdl.training.compilation import RecompilationWarning as RecompilationWarning
 from jaxdl.training.compilation import compiled_once as compiled_once
 from jaxdl.training.compilation import keep_compiled_programs as keep_compiled_programs
+from jaxdl.training.early_stopping import EarlyStopping as EarlyStopping
+from jaxdl.training.early_stopping import best as best
 from jaxdl.training.evaluation import evaluate as evaluate
 from jaxdl.training.fit import FitResult as FitResult
 from jaxdl.training.fit import fit as fit
 from jaxdl.training.history import History as History
+from jaxdl.training.interruption import Interrupted as Interrupted
 from jaxdl.training.learning_rate_range import LearningRateRange as LearningRateRange
 from jaxdl.training.learning_rate_range import learning_rate_range as learning_rate_range
 from jaxdl.training.objective import Aux as Aux
@@ -21,7 +30,10 @@ from jaxdl.training.parallel import FullySharded as FullySharded
 from jaxdl.training.parallel import Layout as Layout
 from jaxdl.training.parallel import data_parallel as data_parallel
 from jaxdl.training.parallel import fully_sharded as fully_sharded
+from jaxdl.training.replay import NotFiniteError as NotFiniteError
+from jaxdl.training.replay import replay as replay
 from jaxdl.training.state import Average as Average
+from jaxdl.training.state import Stopping as Stopping
 from jaxdl.training.state import TrainState as TrainState
 from jaxdl.training.state import init_state as init_state
 from jaxdl.training.state import make_state as make_state
@@ -34,18 +46,27 @@ from jaxdl.training.sweep import run_many as run_many
 __all__ = [
     "Aux",
     "Average",
+    "CallbackError",
+    "CheckpointWriteError",
+    "Checkpoints",
+    "DamagedCheckpointError",
+    "EarlyStopping",
     "FitResult",
     "FullySharded",
     "History",
+    "Interrupted",
     "Layout",
     "LearningRateRange",
     "Moment",
+    "NotFiniteError",
     "Objective",
     "RecompilationError",
     "RecompilationWarning",
+    "Stopping",
     "TrainState",
     "TrainStep",
     "averaged",
+    "best",
     "callbacks",
     "compiled_once",
     "data_parallel",
@@ -60,6 +81,9 @@ __all__ = [
     "make_train_step",
     "member",
     "polyak",
+    "replay",
+    "restore_checkpoint",
     "run_many",
+    "save_checkpoint",
     "supervised",
 ]

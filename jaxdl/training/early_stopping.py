@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jaxdl import checks
 from jaxdl.training.state import Stopping, TrainState, check_state
@@ -62,9 +63,11 @@ class EarlyStopping:
                 )
             return state
         # Distinct arrays: two of one buffer cannot be given away to be overwritten.
-        counters = [jnp.full((), value, jnp.int32) for value in (-1, 0, -1)]
+        best_step, waited, stopped_at = (jnp.full((), value, jnp.int32) for value in (-1, 0, -1))
         kept = jax.tree.map(jnp.copy, _worth_keeping(state)) if self.restore_best else None
-        return replace(state, stopping=Stopping(jnp.asarray(self.worst, jnp.float32), *counters, kept))
+        return replace(
+            state, stopping=Stopping(jnp.asarray(self.worst, jnp.float32), best_step, waited, stopped_at, kept)
+        )
 
     def observe(self, state: TrainState, value: jax.Array) -> TrainState:
         """The state after an evaluation; pure, so that members of `run_many` are observed by `vmap`.
@@ -126,7 +129,7 @@ def best(state: TrainState) -> TrainState:
             "state: expected one that keeps its best parameters; got one that does not. "
             "Train with fit(..., early_stopping=EarlyStopping(patience=10, restore_best=True))."
         )
-    if not isinstance(stopping.best_step, jax.core.Tracer) and int(stopping.best_step) < 0:
+    if not isinstance(stopping.best_step, Tracer) and int(stopping.best_step) < 0:
         raise ValueError(
             "state: expected one whose run was evaluated at least once, to a number; got one without a best value. "
             "Evaluate earlier, or look for NaN in the validation metric."

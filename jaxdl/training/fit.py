@@ -1,29 +1,29 @@
 """`fit`: a thin caller of the step, over epochs, with a record."""
 
-import sys
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from tqdm import tqdm
 
 from jaxdl import checks
 from jaxdl.training import programs
-from jaxdl.training.averaging import averaged
+from jaxdl.training.callbacks import Callback, Callbacks, Event, JSONLLog, ProgressBar
+from jaxdl.training.checkpoints import configuration
+from jaxdl.training.checkpoints.policy import Checkpoints
+from jaxdl.training.driver import Driver, faster_engine, metric_names, timed_evaluation
+from jaxdl.training.early_stopping import EarlyStopping
 from jaxdl.training.engines import ENGINES, Engine
-from jaxdl.training.evaluation import evaluated, without_optimizer
-from jaxdl.training.history import History, LoopMetrics, Recorder
-from jaxdl.training.objective import AVERAGED
+from jaxdl.training.history import History, Recorder
+from jaxdl.training.interruption import Interruptions
+from jaxdl.training.loop import Loop
 from jaxdl.training.parallel import Layout
-from jaxdl.training.replay import not_finite
+from jaxdl.training.run_folder import Resume, RunFolder
 from jaxdl.training.schedule import Schedule, make_schedule
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
-from jaxdl.tree import num_examples
 
 PyTree = Any
 
@@ -51,6 +51,12 @@ def fit(
     progress: bool | None = None,
     order_key: jax.Array | None = None,
     layout: Layout | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    checkpoints: Checkpoints | None = None,
+    resume: Resume = "auto",
+    config: Mapping[str, Any] | None = None,
+    early_stopping: EarlyStopping | None = None,
+    callbacks: Sequence[Callback | Callable[[Event], None]] = (),
 ) -> FitResult:
     """Trains until a total number of epochs or steps is done.
 
@@ -79,12 +85,29 @@ def fit(
       layout: devices that share each batch, `data_parallel(...)`; None for the one the data are put on. Of several
         processes each passes its own part of the data and of the validation data.
 
+      folder: of the run, made where it is missing: `log.jsonl`, `checkpoints/` and, where numbers were not finite,
+        `not_finite/`. With one, the run is saved, on SIGTERM and SIGINT too, and the same call goes on from there.
+      checkpoints: when the run is saved and what is kept; `Checkpoints()` saves every 10 minutes and at the end.
+      resume: `"auto"` goes on from the newest intact checkpoint of `folder`, where there is one; `"must"` raises where
+        there is none, `"never"` where there is one. The history goes on as well.
+      config: plain values that say what the run is made of, such as `{"learning_rate": 0.1}`. They are saved, and
+        have to be the same when the run goes on; so have the data, the batch size, the key, the options of the step and
+        its traced program, in which every constant stands. The number of epochs may grow, devices may change.
+      early_stopping: `EarlyStopping(patience=...)`, by a metric of the validation data.
+      callbacks: objects of `jaxdl.training.callbacks`, or functions of one event; called in their order.
+
     Returns:
-      The final state and its `History`.
+      The final state and its `History`. A run that stopped early returns the best state, where it is kept.
 
     Raises:
       ValueError, TypeError: arguments that make no run; the message names the argument.
-      FloatingPointError: a loss that is not finite; it names the step and the layer where that began.
+      NotFiniteError: a FloatingPointError: numbers that are not finite; it names the step and the layer where that
+        began, and carries the state before it, the batch and the history.
+      Interrupted: a KeyboardInterrupt: a signal came, and the run was saved. It carries state and history.
+      CallbackError: a RuntimeError: a callback raised; the run was saved where there is a folder. It carries state and
+        history.
+      CheckpointWriteError: an OSError: the folder cannot be written or the disk is full; earlier checkpoints stay. It
+        carries state and history.
     """
     if layout is not None:
         state, data = layout.place_state(state), layout.place_data(data)
@@ -93,180 +116,112 @@ def fit(
         step, state, data, validation, epochs=epochs, steps=steps, batch_size=batch_size,
         evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
     )  # fmt: skip
-    if engine not in (*ENGINES, "auto"):
-        raise ValueError(f"engine: expected one of {', '.join(ENGINES)} or auto; got {engine!r}. Use 'epoch'.")
+    checks.one_of(engine=engine, among=(*ENGINES, "auto"), remedy="Use 'epoch'.")
     checks.whole_number(chunk_size=chunk_size, minimum=1, remedy="Try 100.")
     if layout is not None:
         layout.check_batch(batch_size, microbatches=step.microbatches)
+    if folder is None and (checkpoints is not None or resume != "auto"):
+        raise ValueError(
+            "folder: expected the folder of the run, since checkpoints or resume are given; got None. "
+            "Pass for example folder='runs/a'."
+        )
+    checks.one_of(resume=resume, among=("auto", "never", "must"), remedy="'auto' goes on where it can.")
+    policy = checkpoints or Checkpoints()
     watch = programs.Stopwatch()
     data = jax.device_put(data)
     validation = None if validation is None else jax.device_put(validation)
+    _check_metrics(step, state, validation, policy, early_stopping)
+    if early_stopping is not None:
+        state = early_stopping.start(state)
+    elif state.stopping is not None:
+        raise ValueError(
+            "early_stopping: expected what the run of this state began with; got None. Pass it again, or drop what it "
+            "remembers by dataclasses.replace(state, stopping=None)."
+        )
+    options = _options(step, state, data, validation, schedule, early_stopping)
+    config = configuration.plain(config)
+    recorder = Recorder(
+        first_step=schedule.first_step, time_axis=0, measure_every=step.measure_every, guard=step.guard
+    )  # fmt: skip
+    run, resumed = None, False
+    if folder is not None:
+        batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batch_size, *leaf.shape[1:]), leaf.dtype), data)
+        program = configuration.program_text(step, *jax.eval_shape(lambda *args: args, state, batch))
+        run = RunFolder(folder, policy, config={**options, "user": config}, program=program)
+        measure = None if step.measure is None else jax.tree.structure(jax.eval_shape(step.measured, state, batch))
+        found = run.resume(resume, state, recorder, measure)
+        state, schedule = found.state, schedule.begun_at(int(found.state.step))
+        resumed = found.from_checkpoint
+    listeners: list[Any] = [ProgressBar(progress)] if jax.process_index() == 0 else []
+    if run is not None and jax.process_index() == 0:
+        listeners.append(JSONLLog(run.folder / "log.jsonl"))
     driver = Driver(step, data, schedule, watch, layout)
     state = jax.tree.map(jnp.copy, state)  # the programs overwrite their state in place; the caller keeps theirs
-    chosen = _faster_engine(driver, state) if engine == "auto" else engine
-    recorder = Recorder(first_step=schedule.first_step, time_axis=0, measure_every=step.measure_every)
-    starts: deque[TrainState] = deque(maxlen=2)  # of the segment under way and the one being fetched
-    with progress_bar(schedule, progress) as bar:
-        for start, length in schedule.segments(schedule.steps_per_epoch if chosen == "epoch" else chunk_size):
-            starts.append(jax.tree.map(jnp.copy, state))
-            state, metrics = driver.advance(chosen, state, start, length)
-            _check(recorder.add(metrics), driver, starts)
-            if validation is not None and schedule.evaluates_after(start + length):
-                recorder.add_evaluation(start + length, timed_evaluation(watch, step, state, validation, layout=layout))
-            bar.set_postfix_str(recorder.news, refresh=False)
-            bar.update(length)
-    _check(recorder.fetch(), driver, starts)
-    return FitResult(state, finished(recorder, schedule, chosen, watch, state))
-
-
-class Driver:
-    """Advances a state by one of the engines, and keeps the order of the epoch it is in."""
-
-    def __init__(
-        self,
-        step: TrainStep,
-        data: PyTree,
-        schedule: Schedule,
-        watch: programs.Stopwatch,
-        layout: Layout | None = None,
-    ) -> None:
-        self.step, self.data, self.schedule, self.watch, self.layout = step, data, schedule, watch, layout
-        self._batches = dict(
-            step=step, batch_size=schedule.batch_size, steps_per_epoch=schedule.steps_per_epoch, layout=layout
+    chosen = faster_engine(driver, state) if engine == "auto" else engine
+    longest = schedule.steps_per_epoch if chosen == "epoch" else chunk_size
+    validate = partial(timed_evaluation, watch, step, validation=validation, layout=layout)
+    with Interruptions(active=run is not None) as interruptions:
+        loop = Loop(
+            driver=driver,
+            engine=chosen,
+            longest=longest if run is None or policy.every_steps is None else min(longest, policy.every_steps),
+            state=state,
+            recorder=recorder,
+            callbacks=Callbacks([*listeners, *Callbacks.checked(callbacks)]),
+            interruptions=interruptions,
+            validate=None if validation is None else validate,
+            early_stopping=early_stopping,
+            folder=run,
+            resumed=resumed,
+            config=config,
         )
-        self._ordering = dict(num_examples=schedule.num_examples, shuffle=schedule.shuffle)
-        self._epoch, self._order = -1, jnp.zeros(0, jnp.int32)
-        self._one = jnp.ones((), jnp.int32)
-
-    def advance(self, engine: Engine, state: TrainState, start: int, length: int) -> tuple[TrainState, Any]:
-        """`length` steps from step `start`; the metrics are stacked, or those of each step of the loop."""
-        if engine == "epoch":
-            return epoch_segment(self.watch, state, self.data, self.schedule, self.step, length, layout=self.layout)
-        order = self._order_of_epoch(state, start)
-        if engine == "chunk":
-            static = tuple((self._batches | dict(length=length)).items())
-            call = self.watch.compiled(programs.chunk_program, state, self.data, order, static=static)
-            return call(state, self.data, order)
-        return self._loop(state, order, start, length)
-
-    def _loop(self, state: TrainState, order: jax.Array, start: int, length: int) -> tuple[TrainState, LoopMetrics]:
-        every = self.step.measure_every
-        apart = self.step.measure is not None and every > 1
-        step = self.step.unmeasured if apart else self.step
-        static = tuple((self._batches | dict(step=step)).items())
-        call = self.watch.compiled(programs.step_program, state, self.data, order, self._one, static=static)
-        if apart:
-            with_measure = tuple(self._batches.items())
-            measure = self.watch.compiled(programs.measure_program, state, self.data, order, static=with_measure)
-        records = LoopMetrics([], [])
-        for i in range(start, start + length):
-            if apart and i % every == 0:
-                records.measures.append(measure(state, self.data, order))  # pyright: ignore[reportPossiblyUnboundVariable]
-            state, metrics = call(state, self.data, order, self._one)
-            records.steps.append(metrics)
-        return state, records
-
-    def _order_of_epoch(self, state: TrainState, start: int) -> jax.Array:
-        epoch = start // self.schedule.steps_per_epoch
-        if epoch != self._epoch:
-            ordering = self._ordering | dict(steps_per_epoch=self.schedule.steps_per_epoch)
-            key = self.schedule.order_key
-            self._order = self.watch.compiled(programs.order_program, state, key, **ordering)(state, key)
-            self._epoch = epoch
-        return self._order
+        history = loop.run()
+    return FitResult(loop.state, history)
 
 
-def epoch_segment(
-    watch: programs.Stopwatch,
+def _check_metrics(
+    step: TrainStep, state: TrainState, validation: PyTree, policy: Checkpoints, early_stopping: EarlyStopping | None
+) -> None:
+    """What follows a validation metric needs validation data that have it; said now, not after an epoch."""
+    followers = dict(early_stopping=early_stopping, checkpoints=policy if policy.keep_best else None)
+    for name, follower in followers.items():
+        if follower is None:
+            continue
+        if validation is None:
+            raise ValueError(f"validation: expected data, since {name} follows a metric of them; got None. Pass some.")
+        names = metric_names(step, state, validation)
+        if follower.metric not in names:
+            raise ValueError(
+                f"{name}: expected a metric among {names}; got {follower.metric!r}. "
+                "Name one of these, or add it to the objective."
+            )
+
+
+def _options(
+    step: TrainStep,
     state: TrainState,
     data: PyTree,
-    schedule: Schedule,
-    step: TrainStep,
-    length: int,
-    *,
-    side_by_side: bool = False,
-    layout: Layout | None = None,
-) -> tuple[TrainState, Any]:
-    """`length` steps that end with their epoch at the latest, in one program."""
-    static = tuple(
-        dict(
-            step=step,
-            batch_size=schedule.batch_size,
-            steps_per_epoch=schedule.steps_per_epoch,
-            num_examples=schedule.num_examples,
-            shuffle=schedule.shuffle,
-            length=length,
-            layout=layout,
-        ).items()
-    )
-    options = dict(side_by_side=side_by_side, static=static)
-    arguments = (state, data, schedule.order_key)
-    return watch.compiled(programs.epoch_program, *arguments, **options)(*arguments)
-
-
-def _check(failed_step: int | None, driver: Driver, starts: Sequence[TrainState]) -> None:
-    if failed_step is not None:
-        start = max((s for s in starts if int(s.step) <= failed_step), key=lambda s: int(s.step))
-        raise not_finite(driver.step, start, driver.data, driver.schedule, failed_step, layout=driver.layout)
-
-
-def _faster_engine(driver: Driver, state: TrainState) -> Engine:
-    """Times some steps of the loop against the same steps scanned, three times each, on copies of the state."""
-    schedule = driver.schedule
-    length = min(50, schedule.steps_per_epoch - schedule.first_step % schedule.steps_per_epoch)
-
-    def seconds(engine: Engine) -> float:
-        return shortest_seconds(lambda state: driver.advance(engine, state, schedule.first_step, length), state)
-
-    loops = seconds("loop") < seconds("chunk")
-    return "loop" if (loops if driver.layout is None else driver.layout.agreed(loops)) else "epoch"
-
-
-def shortest_seconds(run: Callable[[TrainState], Any], state: TrainState, *, repeats: int = 3) -> float:
-    """Seconds of the fastest of some runs on copies of the state, after one that is not counted."""
-    seconds = []
-    for _ in range(repeats + 1):
-        fresh = jax.block_until_ready(jax.tree.map(jnp.copy, state))
-        before = time.perf_counter()
-        jax.block_until_ready(run(fresh))
-        seconds.append(time.perf_counter() - before)
-    return min(seconds[1:])
-
-
-def progress_bar(schedule: Schedule, progress: bool | None) -> Any:
-    """A bar over the steps that is touched once a segment, never once a step."""
-    hidden = not (sys.stderr.isatty() if progress is None else progress) or jax.process_index() > 0
-    return tqdm(total=schedule.last_step, initial=schedule.first_step, unit="step", disable=hidden, leave=False)
-
-
-def timed_evaluation(
-    watch: programs.Stopwatch,
-    step: TrainStep,
-    state: TrainState,
     validation: PyTree,
-    *,
-    side_by_side: bool = False,
-    layout: Layout | None = None,
-) -> dict[str, np.ndarray]:
-    """Validation metrics of a state or of stacked members, with the compilation on the watch."""
-    batch_size = min(1000, num_examples(validation))
-    batch_size = batch_size if layout is None else layout.evaluation_batch(batch_size)
-    options: dict[str, Any] = dict(batch_size=batch_size, side_by_side=side_by_side, layout=layout)
-    program = programs.evaluation_program
-    watch.compiled(program, without_optimizer(state), validation, objective=step.objective, **options)
-    values = evaluated(step.objective, state, validation, **options)
-    if step.average is None:
-        return values
-    of_average = evaluated(step.objective, averaged(state), validation, **options)
-    return values | {AVERAGED + name: value for name, value in of_average.items()}
-
-
-def finished(recorder: Recorder, schedule: Schedule, engine: str, watch: programs.Stopwatch, states: PyTree) -> History:
-    """The history, once the last step is done."""
-    jax.block_until_ready(states)
-    return recorder.history(
-        steps_per_epoch=schedule.steps_per_epoch,
-        engine=engine,
-        compile_seconds=watch.compile_seconds,
-        run_seconds=watch.run_seconds,
+    schedule: Schedule,
+    early_stopping: EarlyStopping | None,
+) -> configuration.Config:
+    """What has to be the same for a run to go on to the same numbers, beside its traced step."""
+    stopping = {
+        "rule": repr(early_stopping),
+        "evaluate_every": schedule.evaluate_every,
+        "validation": configuration.data_fingerprint(validation),
+    }
+    key = schedule.order_key
+    return configuration.plain(
+        {
+            "batch_size": schedule.batch_size,
+            "shuffle": schedule.shuffle,
+            "key": jax.random.key_data(state.key),
+            "order_key": None if key is None else jax.random.key_data(key),
+            "measure_every": step.measure_every,
+            "average": repr(step.average),
+            "guard": step.guard,
+            "early_stopping": stopping if early_stopping is not None else None,
+            "data": configuration.data_fingerprint(data),
+        }
     )

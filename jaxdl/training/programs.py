@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxdl.training import engines
 from jaxdl.training.compilation import stopwatch
+from jaxdl.training.early_stopping import EarlyStopping
 from jaxdl.training.objective import Objective
 from jaxdl.training.parallel import Layout
 from jaxdl.training.state import TrainState
@@ -76,6 +77,12 @@ def order_program(
     return engines.order_of_epoch(
         state, order_key, num_examples=num_examples, steps_per_epoch=steps_per_epoch, shuffle=shuffle
     )
+
+
+@partial(jax.jit, static_argnames=("early_stopping",), donate_argnums=0)
+def observe_program(state: TrainState, value: jax.Array, *, early_stopping: EarlyStopping) -> TrainState:
+    """`EarlyStopping.observe`, compiled."""
+    return early_stopping.observe(state, value)
 
 
 @partial(jax.jit, static_argnames=("objective", "batch_size", "side_by_side", "layout"))

@@ -24,6 +24,20 @@ class Schedule(NamedTuple):
     shuffle: bool
     evaluate_every: int
     order_key: jax.Array | None
+    total: str
+
+    def begun_at(self, step: int) -> "Schedule":
+        """The same run, begun with `step` updates done.
+
+        Raises:
+          ValueError: these are more than it has.
+        """
+        if self.last_step < step:
+            raise ValueError(
+                f"{self.total}: expected a total of at least the {step} steps this state has done; got "
+                f"{self.last_step} steps. The total counts steps done before."
+            )
+        return self._replace(first_step=step)
 
     def segments(self, longest: int) -> Iterator[tuple[int, int]]:
         """`(start, length)` of stretches of steps that stay within an epoch and are no longer than `longest`."""
@@ -76,10 +90,5 @@ def make_schedule(
     checks.whole_number(**{name: total}, minimum=0, remedy="It counts what shall be done in total.")
     steps_per_epoch = count // batch_size
     last_step = int(total) * (steps_per_epoch if steps is None else 1)  # pyright: ignore[reportArgumentType]
-    first_step = int(state.step)
-    if last_step < first_step:
-        raise ValueError(
-            f"{name}: expected a total of at least the {first_step} steps this state has done; got {last_step} steps. "
-            "The total counts steps done before."
-        )
-    return Schedule(first_step, last_step, steps_per_epoch, count, batch_size, shuffle, evaluate_every, order_key)
+    schedule = Schedule(0, last_step, steps_per_epoch, count, batch_size, shuffle, evaluate_every, order_key, name)
+    return schedule.begun_at(int(state.step))

@@ -191,8 +191,8 @@ def make_train_step(
       max_example_norm: scale the gradient g of every example by min(1, c / |g|) before the mean is taken; reported as
         metric `clipped`, the share of examples concerned. Every example is then a batch of its own, with a key of its
         own; the penalty is not clipped.
-      guard: what to do, inside the compiled step, where the loss, its gradient, the update or a running statistic is not
-        finite: `"skip"` leaves the state as it was, but for the step counter, and goes on with the next batch;
+      guard: what to do, inside the compiled step, where the loss, its gradient, the update or a running statistic is
+        not finite: `"skip"` leaves the state as it was, but for the step counter, and goes on with the next batch;
         `"stop"` and `"raise"` leave it so for good, and `fit` returns it, or raises `NotFiniteError` with it.
         `state.bad_step` keeps the first such step; metric `skipped` is 1 where nothing was updated.
 
@@ -202,9 +202,9 @@ def make_train_step(
 
     Raises:
       TypeError: an argument that is no function or no optax transformation.
-      ValueError: `measure_every` or `microbatches` below 1, `max_example_norm` not positive, an unknown `guard`; when called, a batch that
-        `microbatches` does not divide, no room for the average or one that the step does not keep, running statistics
-        beside `max_example_norm`.
+      ValueError: `measure_every` or `microbatches` below 1, `max_example_norm` not positive, an unknown `guard`; when
+        called, a batch that `microbatches` does not divide, no room for the average or one that the step does not keep,
+        running statistics beside `max_example_norm`.
     """
     checks.objective(objective)
     checks.optimizer(tx)

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.training import programs
-from jaxdl.training.fit import FitResult, epoch_segment, finished, progress_bar, shortest_seconds, timed_evaluation
+from jaxdl.training.callbacks import Callbacks, ProgressBar, RunEnd, RunStart, Steps
+from jaxdl.training.driver import epoch_segment, finished, shortest_seconds, timed_evaluation
+from jaxdl.training.fit import FitResult
 from jaxdl.training.history import Recorder
 from jaxdl.training.schedule import Schedule, make_schedule
 from jaxdl.training.state import TrainState
@@ -79,13 +81,26 @@ def run_many(
     members = _faster_mode(crew, singles) if mode == "auto" else mode
     states = crew.muster(members, singles)
     recorder = Recorder(first_step=schedule.first_step, time_axis=1, measure_every=step.measure_every)
-    with progress_bar(schedule, progress) as bar:
-        for start, length in schedule.segments(schedule.steps_per_epoch):
-            states, metrics = crew.advance(members, states, length)
-            recorder.add(metrics)
-            if validation is not None and schedule.evaluates_after(start + length):
-                recorder.add_evaluation(start + length, crew.evaluate(members, states, validation))
-            bar.update(length)
+    listeners = Callbacks([ProgressBar(progress)])
+    listeners.tell(
+        RunStart(
+            None,
+            schedule.first_step,
+            schedule.last_step,
+            schedule.steps_per_epoch,
+            batch_size,
+            members,
+            members=len(singles),
+        )
+    )
+    for start, length in schedule.segments(schedule.steps_per_epoch):
+        states, metrics = crew.advance(members, states, length)
+        recorder.add(metrics)
+        for first, fetched in recorder.news():
+            listeners.tell(Steps(first, fetched))
+        if validation is not None and schedule.evaluates_after(start + length):
+            recorder.add_evaluation(start + length, crew.evaluate(members, states, validation))
+    listeners.tell(RunEnd(schedule.last_step, "done"))
     history = finished(recorder, schedule, members, crew.watch, states)
     return FitResult(states if members == "vmap" else _stacked(states), history)
 

@@ -20,7 +20,11 @@ class CallbackError(RuntimeError):
     Attributes:
       callback: the one that raised.
       event: what it was told.
+      state, history: what `fit` would have returned at this step.
     """
+
+    state: Any = None
+    history: Any = None
 
     def __init__(self, callback: Any, event: Event, error: BaseException) -> None:
         self.callback, self.event = callback, event
@@ -38,6 +42,18 @@ class Callbacks:
     """
 
     def __init__(self, callbacks: Sequence[Callback | Callable[[Event], None]]) -> None:
+        self._callbacks = tuple(self.checked(callbacks))
+        self._step: int | None = None
+        self._evaluated = self._saved = -1
+        self._ended = False
+
+    @staticmethod
+    def checked(callbacks: Any) -> Sequence[Callback | Callable[[Event], None]]:
+        """The callbacks, if they are some.
+
+        Raises:
+          TypeError: they are no list of callbacks.
+        """
         if isinstance(callbacks, Callback) or not isinstance(callbacks, Sequence):
             raise TypeError(
                 f"callbacks: expected a list of them; got {type(callbacks).__name__}. Put it into a list: [callback]."
@@ -50,10 +66,7 @@ class Callbacks:
                     f"callbacks: expected a jaxdl.training.callbacks.Callback or a function of one event; got "
                     f"{type(item).__name__}. Derive its class from Callback."
                 )
-        self._callbacks = tuple(callbacks)
-        self._step: int | None = None
-        self._evaluated = self._saved = -1
-        self._ended = False
+        return callbacks
 
     def tell(self, event: Event) -> None:
         """Tells every callback; raises the first error after all were told.
