@@ -14,6 +14,8 @@ from jaxdl.training.compilation import RecompilationError as RecompilationError
 from jaxdl.training.compilation import RecompilationWarning as RecompilationWarning
 from jaxdl.training.compilation import compiled_once as compiled_once
 from jaxdl.training.compilation import keep_compiled_programs as keep_compiled_programs
+from jaxdl.training.cost import Estimate as Estimate
+from jaxdl.training.cost import estimate as estimate
 from jaxdl.training.early_stopping import EarlyStopping as EarlyStopping
 from jaxdl.training.early_stopping import best as best
 from jaxdl.training.evaluation import evaluate as evaluate
@@ -51,6 +53,7 @@ __all__ = [
     "Checkpoints",
     "DamagedCheckpointError",
     "EarlyStopping",
+    "Estimate",
     "FitResult",
     "FullySharded",
     "History",
@@ -71,6 +74,7 @@ __all__ = [
     "compiled_once",
     "data_parallel",
     "ema",
+    "estimate",
     "evaluate",
     "fit",
     "fully_sharded",
