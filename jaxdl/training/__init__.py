@@ -10,6 +10,12 @@ from jaxdl.training.checkpoints import CheckpointWriteError as CheckpointWriteEr
 from jaxdl.training.checkpoints import DamagedCheckpointError as DamagedCheckpointError
 from jaxdl.training.checkpoints import restore_checkpoint as restore_checkpoint
 from jaxdl.training.checkpoints import save_checkpoint as save_checkpoint
+from jaxdl.training.compilation import RecompilationError as RecompilationError
+from jaxdl.training.compilation import RecompilationWarning as RecompilationWarning
+from jaxdl.training.compilation import compiled_once as compiled_once
+from jaxdl.training.compilation import keep_compiled_programs as keep_compiled_programs
+from jaxdl.training.cost import Estimate as Estimate
+from jaxdl.training.cost import estimate as estimate
 from jaxdl.training.early_stopping import EarlyStopping as EarlyStopping
 from jaxdl.training.early_stopping import best as best
 from jaxdl.training.evaluation import evaluate as evaluate
@@ -47,6 +53,7 @@ __all__ = [
     "Checkpoints",
     "DamagedCheckpointError",
     "EarlyStopping",
+    "Estimate",
     "FitResult",
     "FullySharded",
     "History",
@@ -56,18 +63,23 @@ __all__ = [
     "Moment",
     "NotFiniteError",
     "Objective",
+    "RecompilationError",
+    "RecompilationWarning",
     "Stopping",
     "TrainState",
     "TrainStep",
     "averaged",
     "best",
     "callbacks",
+    "compiled_once",
     "data_parallel",
     "ema",
+    "estimate",
     "evaluate",
     "fit",
     "fully_sharded",
     "init_state",
+    "keep_compiled_programs",
     "learning_rate_range",
     "make_state",
     "make_train_step",
