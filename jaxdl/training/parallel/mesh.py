@@ -56,14 +56,15 @@ def data_parallel(
 
 def _chosen(devices: int | Sequence[Any] | None) -> list[Any]:
     available = jax.devices()
-    if isinstance(devices, int):
+    number = isinstance(devices, (int, np.integer))
+    if number:
         checks.whole_number(devices=devices, minimum=1, remedy="None takes all.")
         if devices > len(available):
             raise ValueError(
                 f"devices: expected at most the {len(available)} there are; got {devices}. On CPU, XLA_FLAGS="
                 f"--xla_force_host_platform_device_count={devices}, set before jax starts, makes as many."
             )
-    chosen = available[:devices] if devices is None or isinstance(devices, int) else list(devices)
+    chosen: list[Any] = available[:devices] if devices is None or number else list(devices)
     if not chosen or len(set(chosen)) < len(chosen):
         raise ValueError(f"devices: expected at least one, each once; got {chosen}. None takes all.")
     owners = [device.process_index for device in chosen]
