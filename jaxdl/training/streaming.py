@@ -1,6 +1,5 @@
-"""Training and evaluation on streams: batches come from the host, one compiled step takes one at a time."""
+"""Training on streams: groups of batches come from the host, and one compiled call takes the steps of a group."""
 
-from collections import deque
 from functools import partial
 from typing import Any
 
@@ -8,39 +7,65 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl import checks
-from jaxdl.data.streaming import Stream, evaluation_stream, prefetch_to_device
+from jaxdl.data.streaming import Stream, prefetch_to_device
 from jaxdl.data.streaming.contract import State
 from jaxdl.data.streaming.drawn import ended
+from jaxdl.data.streaming.grouped import Groups, of_group
+from jaxdl.data.streaming.prefetch import DeviceBatches
 from jaxdl.training.convolutions import canonical_convolutions
-from jaxdl.training.evaluation import without_optimizer
-from jaxdl.training.history import LoopMetrics
-from jaxdl.training.objective import Objective
 from jaxdl.training.programs import Stopwatch
-from jaxdl.training.state import TrainState, check_state
+from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
 
 PyTree = Any
-_IN_FLIGHT = 2
+_IN_FLIGHT = 1
 
 
 @partial(jax.jit, static_argnames=("step",), donate_argnums=0)
-def stream_program(state: TrainState, batch: PyTree, count: jax.Array, *, step: TrainStep) -> Any:
-    """A step on one batch, as the body of a loop of `count` = 1 turns, see `engines.one_looped_step`."""
-    one_step = lambda state: canonical_convolutions(step)(state, batch)  # noqa: E731
-    shapes = jax.eval_shape(lambda: one_step(state)[1])
-    metrics = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    return jax.lax.fori_loop(0, count, lambda _, carry: one_step(carry[0]), (state, metrics))
+def stream_program(state: TrainState, group: PyTree, first: jax.Array, count: jax.Array, *, step: TrainStep) -> Any:
+    """`count` steps on the batches of a group from batch `first` on; that many rows of the metrics are filled.
+
+    The compiler does not know the count, so that the step is the body of a loop even when it is taken once, see
+    `engines.one_looped_step`.
+    """
+    one_step = lambda state, i: canonical_convolutions(step)(state, _batch(group, i))  # noqa: E731
+    length = jax.tree.leaves(group)[0].shape[0]
+    shapes = jax.eval_shape(lambda: one_step(state, first)[1])
+    table = jax.tree.map(lambda leaf: jnp.zeros((length, *leaf.shape), leaf.dtype), shapes)
+
+    def body(i: jax.Array, carry: tuple[TrainState, PyTree]) -> tuple[TrainState, PyTree]:
+        state, metrics = one_step(carry[0], first + i)
+        return state, jax.tree.map(lambda column, value: column.at[i].set(value), carry[1], metrics)
+
+    return jax.lax.fori_loop(0, count, body, (state, table))
 
 
 @partial(jax.jit, static_argnames=("step",))
-def stream_measure_program(state: TrainState, batch: PyTree, *, step: TrainStep) -> PyTree:
+def stream_measure_program(state: TrainState, group: PyTree, first: jax.Array, *, step: TrainStep) -> PyTree:
     """What the step's measure says of the state and the batch it is about to see."""
-    return canonical_convolutions(step.measured)(state, batch)
+    return canonical_convolutions(step.measured)(state, _batch(group, first))
+
+
+def _batch(group: PyTree, i: jax.Array) -> PyTree:
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, i, keepdims=False), group)
+
+
+class Pieces:
+    """Rows of arrays on the device, one array on the host as soon as NumPy asks for it."""
+
+    def __init__(self, pieces: list[tuple[jax.Array, int]]) -> None:
+        self._pieces = pieces
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.concatenate([np.asarray(array)[:rows] for array, rows in self._pieces]).astype(dtype, copy=False)
 
 
 class StreamDriver:
-    """Advances a state by the batches of a stream, in their order."""
+    """Advances a state by the batches of a stream, in their order.
+
+    Groups of batches are put on the device by a thread while steps are done on the one before. None is drawn that the
+    run does not need, so that an iterator can be used for what comes after it.
+    """
 
     def __init__(
         self,
@@ -52,112 +77,95 @@ class StreamDriver:
         sharding: jax.sharding.Sharding | None = None,
         size: int = 2,
     ) -> None:
-        """Drives `step`; `size` and `sharding` as of `prefetch_to_device`."""
+        """Drives `step` up to `last_step`; `sharding` is that of a batch, `size` the groups put ahead."""
         self.step, self.stream, self.watch = step, stream, watch
-        self._last_step = last_step
-        self._batches = prefetch_to_device(stream, size=size, sharding=sharding, stop=last_step)
-        self._one = jnp.ones((), jnp.int32)
+        self._last_step, self._sharding = last_step, sharding
+        groups = Groups(stream.make_iterator(), stop=last_step)
+        self._groups = prefetch_to_device(groups, size=size, sharding=of_group(sharding))
+        self._states: list[State] = [self._groups.get_state()]
+        self._group: PyTree = None
+        self._next = 0  # within the group; its states are one more than its batches
+        self.reached: TrainState | None = None
 
-    def seek(self, batches: int | State) -> None:
-        """Goes to the place after so many batches of the run, or to the place of a state of `position`."""
-        self._batches.set_state({"batches": batches} if isinstance(batches, int) else batches)
+    def seek(self, place: int | State) -> None:
+        """Goes to the place after so many batches of the run, or to the place that `position` gave."""
+        self._groups.set_state({"batches": place} if isinstance(place, int) else place)
+        self._states, self._next = [self._groups.get_state()], 0
 
     def position(self) -> State:
         """JSON-able; where the stream is after the steps done. To be kept with the state of the training."""
-        return self._batches.get_state()
+        return {name: value for name, value in self._states[self._next].items() if name != "states"}
 
     @property
     def skipped(self) -> int:
-        """Corrupt records that others stood in for."""
-        return self._batches.skipped
+        """Corrupt records that others stood in for, so far."""
+        return int(self.position().get("skipped", 0))
 
-    def advance(self, state: TrainState, start: int, length: int) -> tuple[TrainState, LoopMetrics]:
-        """`length` steps from step `start`, which is where the stream is, too; the state is donated."""
+    def advance(self, state: TrainState, start: int, length: int) -> tuple[TrainState, PyTree]:
+        """`length` steps from step `start`, which is where the stream is, too; the state is donated.
+
+        If the stream fails on the way, the state after the last whole step is `reached`.
+        """
         every = self.step.measure_every
         apart = self.step.measure is not None and every > 1
-        static = dict(step=self.step.unmeasured if apart else self.step)
-        records = LoopMetrics([], [])
-        in_flight: deque[Any] = deque()
-        for i in range(start, start + length):
-            batch = self.next_batch(i)
-            if i == start:
-                call = self.watch.compiled(stream_program, state, batch, self._one, **static)
-                measure = apart and self.watch.compiled(stream_measure_program, state, batch, step=self.step)
-            if apart and i % every == 0:
-                records.measures.append(measure(state, batch))  # pyright: ignore
-            state, metrics = call(state, batch, self._one)  # pyright: ignore[reportPossiblyUnboundVariable]
-            records.steps.append(metrics)
-            in_flight.append(metrics)
-            if len(in_flight) > _IN_FLIGHT:  # every step enqueued holds its batch in memory
-                jax.block_until_ready(in_flight.popleft())
-        return state, records
+        step = self.step.unmeasured if apart else self.step
+        metrics: list[tuple[PyTree, int]] = []
+        measures: list[PyTree] = []
+        done = 0
+        while done < length:
+            try:
+                group, first, count = self._take(start + done, length - done)
+            except BaseException:
+                self.reached = state
+                raise
+            if apart:
+                to_measure = -(start + done) % every
+                if to_measure == 0:
+                    call = self.watch.compiled(stream_measure_program, state, group, first, step=self.step)
+                    measures.append(call(state, group, first))
+                count = min(count, to_measure or every)
+            arguments = (group, first, jnp.asarray(count, jnp.int32))
+            state, rows = self.watch.compiled(stream_program, state, *arguments, step=step)(state, *arguments)
+            metrics.append((rows, count))
+            self._next += count
+            done += count
+            if len(metrics) > _IN_FLIGHT:  # what is enqueued holds its group in memory
+                jax.block_until_ready(metrics[-1 - _IN_FLIGHT])
+        pieces = _pieces(metrics)
+        if measures:
+            pieces["measure"] = _pieces([(jax.tree.map(lambda leaf: leaf[None], measure), 1) for measure in measures])
+        return state, pieces
 
-    def next_batch(self, step: int) -> PyTree:
-        """The batch of step `step`, on the device."""
-        try:
-            return next(self._batches)
-        except StopIteration:
-            raise ended(self.stream.name, had=step, wanted=self._last_step) from None
+    def _take(self, step: int, most: int) -> tuple[PyTree, jax.Array, int]:
+        """The group that step `step` is in, its row there, and how many of at most `most` steps it serves."""
+        if self._next == len(self._states) - 1:
+            try:
+                self._group = next(self._groups)
+            except StopIteration:
+                raise ended(self.stream.name, had=step, wanted=self._last_step) from None
+            self._states, self._next = self._groups.get_state()["states"], 0
+        return self._group, jnp.asarray(self._next, jnp.int32), min(most, len(self._states) - 1 - self._next)
+
+    def batches_from(self, place: State) -> DeviceBatches:
+        """The batches from a place that `position` gave, once more, to look into what happened there.
+
+        Raises:
+          ValueError: the stream is an iterator, which gives its batches once.
+        """
+        if not self.stream.replayable:
+            raise ValueError(
+                f"data: expected what can be read again; {self.stream.name} is an iterator. Pass an iterable, which "
+                "makes a new iterator every time, or a stream."
+            )
+        iterator = self.stream.make_iterator()
+        iterator.set_state(place)
+        return prefetch_to_device(iterator, size=0, sharding=self._sharding)
 
     def close(self) -> None:
         """Ends what works in the background."""
-        self._batches.close()
+        self._groups.close()
 
 
-@partial(jax.jit, static_argnames=("objective",))
-def stream_evaluation_program(state: TrainState, batch: PyTree, mask: jax.Array, *, objective: Objective) -> Any:
-    """Sums of loss and metrics over the rows of the mask, and their number."""
-    losses, aux = objective(state.params, batch, model_state=state.model_state, key=None, train=False)
-    values = {"loss": losses, **aux.metrics}
-    # Sums of thousands of values in half precision overflow, or lose the small ones.
-    values = {name: value.astype(jnp.promote_types(value.dtype, jnp.float32)) for name, value in values.items()}
-    return {name: jnp.where(mask, value, 0).sum() for name, value in values.items()}, mask.sum()
-
-
-def evaluate_stream(
-    objective: Objective,
-    state: TrainState,
-    data: Any,
-    *,
-    batch_size: int = 1000,
-    split: str = "validation",
-    sharding: jax.sharding.Sharding | None = None,
-    watch: Stopwatch | None = None,
-) -> dict[str, float]:
-    """Means of the loss and of the objective's metrics over one pass of a stream, the model in evaluation mode.
-
-    The last batch is padded and masked: the result is exact for every number of examples, and costs one compilation.
-    Records that cannot be read, of a stream that skips them, do not count.
-
-    Args:
-      objective: such as `supervised(...)`.
-      state: parameters and model state are used.
-      data: a `Stream`, or what `jaxdl.data.as_stream` takes; batches none of which is larger than the first.
-      batch_size: examples a batch at most, where the batches are still to be made.
-      split: of a name.
-      sharding: of the batches, as for `prefetch_to_device`.
-      watch: takes the seconds of compilation.
-
-    Returns:
-      `{"loss": ..., metric: ...}`.
-
-    Raises:
-      TypeError, ValueError: as `evaluate` and `jaxdl.data.as_stream`.
-    """
-    if isinstance(objective, TrainStep):
-        raise TypeError("objective: expected an objective; got a TrainStep. Pass step.objective.")
-    checks.objective(objective)
-    check_state(state)
-    stream = evaluation_stream(data, batch_size=batch_size, split=split)
-    state, watch = without_optimizer(state), Stopwatch() if watch is None else watch
-    totals: dict[str, float] = {}
-    count = 0
-    with prefetch_to_device(stream.make_pass(), sharding=sharding) as batches:
-        for batch, mask in batches:
-            call = watch.compiled(stream_evaluation_program, state, batch, mask, objective=objective)
-            sums, rows = jax.device_get(call(state, batch, mask))
-            count += int(rows)
-            totals = {name: totals.get(name, 0.0) + float(np.float64(value)) for name, value in sums.items()}
-    if count == 0:
-        raise ValueError(f"data: expected at least one example that can be read; {stream.name} has none.")
-    return {name: total / count for name, total in totals.items()}
+def _pieces(trees: list[tuple[PyTree, int]]) -> PyTree:
+    rows = [count for _, count in trees]
+    return jax.tree.map(lambda *leaves: Pieces(list(zip(leaves, rows, strict=True))), *(tree for tree, _ in trees))

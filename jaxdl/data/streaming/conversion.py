@@ -74,17 +74,12 @@ def as_stream(
             data, batch_size=batch_size, key=key, split=split, shuffle=shuffle, process_index=process_index,
             process_count=process_count, data_dir=data_dir, cache_dir=cache_dir,
         )  # fmt: skip
-    name = type(data).__name__
+    name = _name_of_batches(data)
     if isinstance(data, grain.MapDataset):
         return _of_map_dataset(data, name, batch_size, rows)
     if isinstance(data, (grain.IterDataset, grain.DataLoader)):
         return Stream(name, batch_size, None, lambda: GrainBatches(data, name, rows), lambda: padded(data, name))
-    if isinstance(data, Iterable) and not isinstance(data, (dict, bytes)):
-        return _of_iterable(data, name, batch_size, rows)
-    raise TypeError(
-        "data: expected the name of a data set, a jaxdl.data.Stream, a Grain dataset or loader, or an iterable of "
-        f"batches; got {name}. Of an object with __len__ and __getitem__ make a stream by jaxdl.data.stream."
-    )
+    return _of_iterable(data, name, batch_size, rows)
 
 
 def evaluation_stream(
@@ -111,7 +106,14 @@ def evaluation_stream(
         return data
     checks.whole_number(batch_size=batch_size, minimum=1, remedy="Try 1000.")
     if not _makes_batches(data):
-        return as_stream(data, batch_size=max(batch_size // count, 1) * count, **options)
+        name = _name_of_batches(data)
+        return Stream(
+            name,
+            batch_size,
+            None,
+            lambda: as_stream(data, batch_size=batch_size, **options).make_iterator(),
+            lambda: padded(data, name),
+        )
     known = as_stream(data, batch_size=count, **options).num_examples
     assert known is not None
     return as_stream(data, batch_size=max(min(batch_size, known) // count, 1) * count, **options)
@@ -121,37 +123,41 @@ def _makes_batches(data: Any) -> bool:
     return isinstance(data, str) or (is_table(data) and not isinstance(data, list))
 
 
+def _name_of_batches(data: Any) -> str:
+    """What messages call batches that somebody else makes."""
+    import grain
+
+    name = type(data).__name__
+    kinds = (grain.MapDataset, grain.IterDataset, grain.DataLoader, Iterable)
+    if not isinstance(data, kinds) or isinstance(data, (dict, bytes)):
+        raise TypeError(
+            "data: expected the name of a data set, a jaxdl.data.Stream, a Grain dataset or loader, or an iterable of "
+            f"batches; got {name}. Of an object with __len__ and __getitem__ make a stream by jaxdl.data.stream."
+        )
+    return name
+
+
 def _of_map_dataset(data: Any, name: str, batch_size: int, rows: int) -> Stream:
-    steps = len(data)
-    if steps == 0:
-        raise ValueError(f"data: expected at least one batch; {name} has none. Check what it is made of.")
-    endless = steps == sys.maxsize  # what Grain gives for repeat() without a number
-    if not endless:
-        last = BatchCheck(name, rows).length(data[steps - 1], steps - 1)
-        full = data if last >= rows else data[: steps - 1]
-        steps = len(full)
-        if steps == 0:
-            raise ValueError(
-                f"batch_size: expected at most the {last} examples of the only batch of {name}; got {batch_size}. "
-                "Use a smaller batch."
-            )
-        repeated = full.repeat()
-    else:
-        repeated = data
+    steps, repeated = None, data
+    if len(data) != sys.maxsize:  # what Grain gives for repeat() without a number
+        steps = _full_batches(data, name, batch_size, rows)
+        repeated = data[:steps].repeat()
 
     def batches() -> SeekableBatches:
+        import grain
+
         check = BatchCheck(name, rows)
-        ahead = repeated.to_iter_dataset(_read_options(), allow_nones=True)
+        ahead = repeated.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2), allow_nones=True)
         return SeekableBatches(ahead, name, {}, lambda batch, number: (check(batch, number), 0))
 
-    return Stream(name, batch_size, None if endless else steps, batches, lambda: padded(data, name))
+    return Stream(name, batch_size, steps, batches, lambda: padded(data, name))
 
 
 def _of_iterable(data: Iterable[Any], name: str, batch_size: int, rows: int) -> Stream:
     begun = isinstance(data, Iterator)
     steps = len(data) if isinstance(data, Sized) and not begun else None
-    if steps and isinstance(data, Sequence) and BatchCheck(name, rows).length(data[-1], steps - 1) < rows:
-        steps -= 1
+    if isinstance(data, Sequence) or steps == 0:
+        steps = _full_batches(data, name, batch_size, rows)
 
     def batches() -> DrawnBatches:
         return DrawnBatches(data, name, rows, steps)
@@ -159,7 +165,14 @@ def _of_iterable(data: Iterable[Any], name: str, batch_size: int, rows: int) -> 
     return Stream(name, batch_size, steps, batches, lambda: padded(data, name), replayable=not begun)
 
 
-def _read_options() -> Any:
-    import grain
-
-    return grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
+def _full_batches(data: Any, name: str, batch_size: int, rows: int) -> int:
+    """The number of batches of a sequence of them, without a short last one."""
+    if len(data) == 0:
+        raise ValueError(f"data: expected at least one batch; {name} has none. Check what it is made of.")
+    last = BatchCheck(name, rows).length(data[len(data) - 1], len(data) - 1)
+    if len(data) == 1 and last < rows:
+        raise ValueError(
+            f"batch_size: expected at most the {last} examples of the only batch of {name}; got {batch_size}. "
+            "Use a smaller batch."
+        )
+    return len(data) - (last < rows)

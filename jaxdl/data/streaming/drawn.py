@@ -1,7 +1,8 @@
 """Batches that somebody else makes, one after the other."""
 
 import base64
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 import jax
@@ -148,6 +149,8 @@ def ended(name: str, *, had: int, wanted: int) -> ValueError:
 
 def padded(data: Iterable[PyTree], name: str) -> Iterator[tuple[PyTree, np.ndarray]]:
     """One pass over batches, each filled up to the length of the first one with copies of its last row, and masks."""
+    if isinstance(data, Sized) and len(data) == sys.maxsize:  # what Grain gives for repeat() without a number
+        raise ValueError(f"data: expected data with an end, to evaluate them; {name} repeats without. Drop .repeat().")
     check, size = BatchCheck(name, None), None
     for number, batch in enumerate(data):
         length = check.length(batch, number)

@@ -16,7 +16,7 @@ from jaxdl.data.streaming.outline import owned
 
 
 def prefetch_to_device(
-    iterator: Any, *, size: int = 2, sharding: jax.sharding.Sharding | None = None, stop: int | None = None
+    iterator: Any, *, size: int = 2, sharding: jax.sharding.Sharding | None = None
 ) -> "DeviceBatches":
     """Draws batches in a background thread and puts them on the device, `size` of them ahead.
 
@@ -30,18 +30,15 @@ def prefetch_to_device(
       size: batches on the device beside the one in use; 0 for none, and no thread.
       sharding: of all leaves; with several processes the iterator's batches are this process's rows of the global
         arrays made. None for the default device.
-      stop: the batch, counted from the first of all, before which to end: no more is drawn than is needed.
 
     Returns:
       An iterator of pytrees of `jax.Array`.
 
     Raises:
       TypeError: no iterable.
-      ValueError: `size` or `stop` below 0.
+      ValueError: `size` below 0.
     """
     checks.whole_number(size=size, minimum=0, remedy="Try 2.")
-    if stop is not None:
-        checks.whole_number(stop=stop, minimum=0, remedy="Leave it out to draw as long as there are batches.")
     if isinstance(iterator, Stream):
         iterator = iterator.make_iterator()
     elif not isinstance(iterator, Iterable):
@@ -51,14 +48,14 @@ def prefetch_to_device(
         )
     elif not hasattr(iterator, "get_state"):
         iterator = _Counted(iterator)
-    return DeviceBatches(iterator, size, sharding, stop)
+    return DeviceBatches(iterator, size, sharding)
 
 
 class DeviceBatches:
     """Iterator over batches on the device; made by `prefetch_to_device`."""
 
-    def __init__(self, iterator: Any, size: int, sharding: jax.sharding.Sharding | None, stop: int | None) -> None:
-        self._placed = _Placed(iterator, sharding, stop)
+    def __init__(self, iterator: Any, size: int, sharding: jax.sharding.Sharding | None) -> None:
+        self._placed = _Placed(iterator, sharding)
         self._ahead = _thread_prefetch()(self._placed, size)
         self._error: Exception | None = None
         self._end = weakref.finalize(self, _end, self._ahead, self._placed)  # at exit, too
@@ -130,15 +127,13 @@ def _thread_prefetch() -> Any:
 class _Placed:
     """An iterator's batches on the device, under the settings of the thread that made it."""
 
-    def __init__(self, iterator: Any, sharding: jax.sharding.Sharding | None, stop: int | None) -> None:
-        self._iterator, self._sharding, self._stop = iterator, sharding, stop
+    def __init__(self, iterator: Any, sharding: jax.sharding.Sharding | None) -> None:
+        self._iterator, self._sharding = iterator, sharding
         config: Any = jax.config
         self._device, self._x64 = config.jax_default_device, config.jax_enable_x64
         self._lock, self._retired = threading.Lock(), False
 
     def __next__(self) -> PyTree:
-        if self._stop is not None and self.get_state()["batches"] >= self._stop:
-            raise StopIteration
         try:
             batch = next(self._iterator)
         except Exception:

@@ -36,7 +36,7 @@ class Table:
 
     def __init__(self, arrays: PyTree, name: str = "arrays") -> None:
         self.name = name
-        self._length = num_examples(arrays)
+        self._length = num_examples(arrays, argument="source")
         self._arrays = jax.tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf, arrays)
 
     def __len__(self) -> int:
@@ -102,14 +102,22 @@ def stack(examples: Sequence[PyTree]) -> PyTree:
 
 def is_table(source: Any) -> bool:
     """Whether this is a pytree of arrays with example axes; an array alone is one, too."""
-    leaves = jax.tree.leaves(source)
+    # JAX frowns upon being asked for the leaves of an iterator.
+    leaves = [source] if jax.tree_util.all_leaves([source]) else jax.tree.leaves(source)
     return bool(leaves) and all(isinstance(leaf, (np.ndarray, jax.Array)) and leaf.ndim > 0 for leaf in leaves)
 
 
 def records_of(source: Any, *, named: Callable[[str], Records]) -> Records:
     """The records of whatever `jaxdl.data.stream` takes; `named` finds those of a name."""
+    import grain
+
     if isinstance(source, str):
         return named(source)
+    if isinstance(source, grain.MapDataset):  # whose draws depend on the place in the training
+        raise TypeError(
+            "source: expected examples that are the same in every epoch; got a Grain MapDataset. Batch it, "
+            ".batch(128, drop_remainder=True), and pass it to fit or jaxdl.data.as_stream."
+        )
     if is_table(source):
         return Table(source)
     if hasattr(source, "__len__") and hasattr(source, "__getitem__") and not isinstance(source, (dict, bytes)):
