@@ -19,8 +19,13 @@ from jaxdl.training.state import make_state as make_state
 from jaxdl.training.step import Moment as Moment
 from jaxdl.training.step import TrainStep as TrainStep
 from jaxdl.training.step import make_train_step as make_train_step
+from jaxdl.training.sweep import ManyRuns as ManyRuns
+from jaxdl.training.sweep import ManyShapes as ManyShapes
+from jaxdl.training.sweep import Paired as Paired
+from jaxdl.training.sweep import mean_interval as mean_interval
 from jaxdl.training.sweep import member as member
 from jaxdl.training.sweep import run_many as run_many
+from jaxdl.training.sweep import run_shapes as run_shapes
 
 __all__ = [
     "Aux",
@@ -28,8 +33,11 @@ __all__ = [
     "FitResult",
     "History",
     "LearningRateRange",
+    "ManyRuns",
+    "ManyShapes",
     "Moment",
     "Objective",
+    "Paired",
     "TrainState",
     "TrainStep",
     "averaged",
@@ -40,8 +48,10 @@ __all__ = [
     "learning_rate_range",
     "make_state",
     "make_train_step",
+    "mean_interval",
     "member",
     "polyak",
     "run_many",
+    "run_shapes",
     "supervised",
 ]

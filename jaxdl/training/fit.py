@@ -165,8 +165,6 @@ def epoch_segment(
     schedule: Schedule,
     step: TrainStep,
     length: int,
-    *,
-    side_by_side: bool = False,
 ) -> tuple[TrainState, Any]:
     """`length` steps that end with their epoch at the latest, in one program."""
     static = tuple(
@@ -179,9 +177,8 @@ def epoch_segment(
             length=length,
         ).items()
     )
-    options = dict(side_by_side=side_by_side, static=static)
     arguments = (state, data, schedule.order_key)
-    return watch.compiled(programs.epoch_program, *arguments, **options)(*arguments)
+    return watch.compiled(programs.epoch_program, *arguments, static=static)(*arguments)
 
 
 def _check(failed_step: int | None, driver: Driver, starts: Sequence[TrainState]) -> None:

@@ -60,7 +60,9 @@ def _array_fingerprint(array: Any) -> str:
 def program_text(fn: Any, *args: Any) -> str:
     """The traced program of a function, without what differs between two processes that trace the same."""
     closed = jax.make_jaxpr(fn)(*args)
-    constants = "".join(f"const {_array_fingerprint(np.atleast_1d(np.asarray(c)))}\n" for c in map(_plain, closed.consts))
+    constants = "".join(
+        f"const {_array_fingerprint(np.atleast_1d(np.asarray(c)))}\n" for c in map(_plain, closed.consts)
+    )
     return constants + re.sub(r" at 0x[0-9a-f]+", "", str(closed.jaxpr)) + "\n"
 
 

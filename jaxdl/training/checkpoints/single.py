@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from jaxdl.training.checkpoints.policy import Checkpoints
 from jaxdl.training.checkpoints.store import CheckpointStore
