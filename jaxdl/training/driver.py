@@ -101,7 +101,6 @@ def epoch_segment(
     step: TrainStep,
     length: int,
     *,
-    side_by_side: bool = False,
     layout: Layout | None = None,
 ) -> tuple[TrainState, Any]:
     """`length` steps that end with their epoch at the latest, in one program."""
@@ -116,9 +115,8 @@ def epoch_segment(
             layout=layout,
         ).items()
     )
-    options = dict(side_by_side=side_by_side, static=static)
     arguments = (state, data, schedule.order_key)
-    return watch.compiled(programs.epoch_program, *arguments, **options)(*arguments)
+    return watch.compiled(programs.epoch_program, *arguments, static=static)(*arguments)
 
 
 def faster_engine(driver: Driver, state: TrainState) -> Engine:

@@ -23,7 +23,8 @@ from jaxdl.training.replay import BadStep, found_again
 from jaxdl.training.schedule import Schedule
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
-from jaxdl.training.streaming import StreamDriver, evaluate_stream, stream_evaluation_program
+from jaxdl.training.streamed_evaluation import evaluate_stream, stream_evaluation_program
+from jaxdl.training.streaming import StreamDriver
 from jaxdl.tree import num_examples
 
 PyTree = Any
