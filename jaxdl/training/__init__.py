@@ -10,6 +10,12 @@ from jaxdl.training.checkpoints import CheckpointWriteError as CheckpointWriteEr
 from jaxdl.training.checkpoints import DamagedCheckpointError as DamagedCheckpointError
 from jaxdl.training.checkpoints import restore_checkpoint as restore_checkpoint
 from jaxdl.training.checkpoints import save_checkpoint as save_checkpoint
+from jaxdl.training.compilation import RecompilationError as RecompilationError
+from jaxdl.training.compilation import RecompilationWarning as RecompilationWarning
+from jaxdl.training.compilation import compiled_once as compiled_once
+from jaxdl.training.compilation import keep_compiled_programs as keep_compiled_programs
+from jaxdl.training.cost import Estimate as Estimate
+from jaxdl.training.cost import estimate as estimate
 from jaxdl.training.early_stopping import EarlyStopping as EarlyStopping
 from jaxdl.training.early_stopping import best as best
 from jaxdl.training.evaluation import evaluate as evaluate
@@ -36,8 +42,13 @@ from jaxdl.training.state import make_state as make_state
 from jaxdl.training.step import Moment as Moment
 from jaxdl.training.step import TrainStep as TrainStep
 from jaxdl.training.step import make_train_step as make_train_step
+from jaxdl.training.sweep import ManyRuns as ManyRuns
+from jaxdl.training.sweep import ManyShapes as ManyShapes
+from jaxdl.training.sweep import Paired as Paired
+from jaxdl.training.sweep import mean_interval as mean_interval
 from jaxdl.training.sweep import member as member
 from jaxdl.training.sweep import run_many as run_many
+from jaxdl.training.sweep import run_shapes as run_shapes
 
 __all__ = [
     "Aux",
@@ -47,35 +58,46 @@ __all__ = [
     "Checkpoints",
     "DamagedCheckpointError",
     "EarlyStopping",
+    "Estimate",
     "FitResult",
     "FullySharded",
     "History",
     "Interrupted",
     "Layout",
     "LearningRateRange",
+    "ManyRuns",
+    "ManyShapes",
     "Moment",
     "NotFiniteError",
     "Objective",
+    "Paired",
+    "RecompilationError",
+    "RecompilationWarning",
     "Stopping",
     "TrainState",
     "TrainStep",
     "averaged",
     "best",
     "callbacks",
+    "compiled_once",
     "data_parallel",
     "ema",
+    "estimate",
     "evaluate",
     "fit",
     "fully_sharded",
     "init_state",
+    "keep_compiled_programs",
     "learning_rate_range",
     "make_state",
     "make_train_step",
+    "mean_interval",
     "member",
     "polyak",
     "replay",
     "restore_checkpoint",
     "run_many",
+    "run_shapes",
     "save_checkpoint",
     "supervised",
 ]

@@ -1,7 +1,7 @@
 """Driving a state through an epoch by one of the engines, with compilation on the watch."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,13 +12,11 @@ import numpy as np
 from jaxdl.training import programs
 from jaxdl.training.averaging import averaged
 from jaxdl.training.callbacks.protocol import Reason
-from jaxdl.training.early_stopping import EarlyStopping
 from jaxdl.training.engines import Engine
 from jaxdl.training.evaluation import evaluated, without_optimizer
 from jaxdl.training.history import History, LoopMetrics, Recorder
 from jaxdl.training.objective import AVERAGED
 from jaxdl.training.parallel import Layout
-from jaxdl.training.replay import BadStep, found_again
 from jaxdl.training.schedule import Schedule
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
@@ -62,15 +60,6 @@ class Driver:
     def position(self) -> None:
         """Of the data beside the step counter: arrays have none."""
 
-    def bad_step(self, start: TrainState, position: None, failed_step: int) -> BadStep:
-        """A step that failed, by the state at the start of its segment."""
-        return found_again(self.step, start, self.data, self.schedule, failed_step, layout=self.layout)
-
-    def observed(self, early_stopping: EarlyStopping, state: TrainState, values: Mapping[str, Any]) -> TrainState:
-        """The state after early stopping has seen the values of an evaluation."""
-        value = jnp.asarray(early_stopping.value(values), jnp.float32)
-        return self.watch.compiled(programs.observe_program, state, value, early_stopping=early_stopping)(state, value)
-
     def close(self) -> None:
         """Lets go of what the driver holds open: nothing."""
 
@@ -112,7 +101,6 @@ def epoch_segment(
     step: TrainStep,
     length: int,
     *,
-    side_by_side: bool = False,
     layout: Layout | None = None,
 ) -> tuple[TrainState, Any]:
     """`length` steps that end with their epoch at the latest, in one program."""
@@ -127,9 +115,8 @@ def epoch_segment(
             layout=layout,
         ).items()
     )
-    options = dict(side_by_side=side_by_side, static=static)
     arguments = (state, data, schedule.order_key)
-    return watch.compiled(programs.epoch_program, *arguments, **options)(*arguments)
+    return watch.compiled(programs.epoch_program, *arguments, static=static)(*arguments)
 
 
 def faster_engine(driver: Driver, state: TrainState) -> Engine:

@@ -1,7 +1,6 @@
 """The compiled programs of training and evaluation, for one state or for many members at once."""
 
 import dataclasses
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,12 +9,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl.training import engines
+from jaxdl.training.compilation import stopwatch
 from jaxdl.training.early_stopping import EarlyStopping
 from jaxdl.training.objective import Objective
 from jaxdl.training.parallel import Layout
 from jaxdl.training.state import TrainState
 
 PyTree = Any
+Stopwatch = stopwatch.Stopwatch
 
 
 def over_members(fn: Callable[[TrainState], Any], side_by_side: bool) -> Callable[[TrainState], Any]:
@@ -32,20 +33,12 @@ def over_members(fn: Callable[[TrainState], Any], side_by_side: bool) -> Callabl
     return jax.vmap(fn, in_axes=(axes,), out_axes=(axes, 0))
 
 
-@partial(jax.jit, static_argnames=("side_by_side", "static"), donate_argnums=0)
+@partial(jax.jit, static_argnames=("static",), donate_argnums=0)
 def epoch_program(
-    state: TrainState,
-    data: PyTree,
-    order_key: jax.Array | None,
-    *,
-    side_by_side: bool,
-    static: tuple[tuple[str, Any], ...],
+    state: TrainState, data: PyTree, order_key: jax.Array | None, *, static: tuple[tuple[str, Any], ...]
 ) -> Any:
-    """`engines.whole_epoch`, compiled; `static` holds its keyword arguments.
-
-    With an `order_key` members side by side have one order: their batch is gathered once, not once for each.
-    """
-    return over_members(lambda state: engines.whole_epoch(state, data, order_key, **dict(static)), side_by_side)(state)
+    """`engines.whole_epoch`, compiled; `static` holds its keyword arguments."""
+    return engines.whole_epoch(state, data, order_key, **dict(static))
 
 
 @partial(jax.jit, static_argnames=("static",), donate_argnums=0)
@@ -118,27 +111,3 @@ def evaluation_program(
         return state, layout.whole(jax.lax.map(partial(batch_sums, layout.whole(state)), starts))
 
     return over_members(all_sums, side_by_side)(state)[1]
-
-
-class Stopwatch:
-    """Keeps compile seconds apart from run seconds, over the programs of one call."""
-
-    def __init__(self) -> None:
-        self.compile_seconds = 0.0
-        self._started = time.perf_counter()
-        self._ready: set[Any] = set()
-
-    def compiled(self, program: Any, *args: Any, **static: Any) -> Callable[..., Any]:
-        """Compiles `program` for these arguments unless this call has, and returns it; JAX keeps the executable."""
-        signature = (program, tuple(sorted(static.items())))
-        if signature not in self._ready:
-            before = time.perf_counter()
-            program.lower(*args, **static).compile()
-            self.compile_seconds += time.perf_counter() - before
-            self._ready.add(signature)
-        return partial(program, **static)
-
-    @property
-    def run_seconds(self) -> float:
-        """Seconds since the start, less those spent compiling."""
-        return time.perf_counter() - self._started - self.compile_seconds

@@ -84,6 +84,11 @@ def found_again(
 
 def explanation(step: TrainStep, bad: BadStep) -> str:
     """Where it began, in words: in the batch, in the parameters, in a layer's signal, or in its gradient."""
+    if bad.batch is None:
+        return (
+            f"Its batch is gone with the stream, which cannot be read twice; the state is that before step "
+            f"{int(bad.state.step)}."
+        )
     spoiled = [path for path, leaf in leaf_paths(bad.batch).items() if not _finite(leaf)]
     if spoiled:
         return f"The batch of that step holds numbers that are not finite, in its leaf {spoiled[0] or '(root)'!r}."

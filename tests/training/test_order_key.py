@@ -1,7 +1,5 @@
 """Runs with different states that see the same batches."""
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +8,8 @@ import pytest
 
 from jaxdl import training
 from jaxdl.jaxprs import open_jaxpr
-from jaxdl.training import programs
 from jaxdl.training.engines import ENGINES
+from jaxdl.training.sweep import member_programs
 
 OPTIONS = dict(epochs=3, batch_size=10)
 ROUNDING = dict(rtol=1e-4, atol=1e-6)
@@ -87,14 +85,13 @@ def gathered_shapes(value, table):
 
 @pytest.mark.parametrize(("shared", "gathered"), [(True, (10, 4, 4, 1)), (False, (3, 10, 4, 4, 1))])
 def test_members_side_by_side_gather_a_shared_batch_once(task, shared, gathered):
-    states = jax.vmap(task.init)(jax.random.split(jax.random.key(0), 3))
-    states = replace(states, step=jnp.zeros((), jnp.int32))
-    static = dict(
-        step=task.step, batch_size=10, steps_per_epoch=12, num_examples=120, shuffle=True, length=12
-    )  # fmt: skip
-    program = jax.make_jaxpr(
-        lambda *args: programs.epoch_program(*args, side_by_side=True, static=tuple(static.items()))
-    )(states, jax.device_put(task.data), jax.random.key(1) if shared else None)
+    init = jax.vmap(task.init)(jax.random.split(jax.random.key(0), 3))
+    states = training.TrainState(jnp.zeros((), jnp.int32), init.params, init.model_state, init.opt_state, init.key)
+    static = dict(batch_size=10, steps_per_epoch=12, num_examples=120, shuffle=True, length=12)
+    options = dict(step=task.step, side_by_side=True, mesh=None, static=tuple(static.items()))
+    program = jax.make_jaxpr(lambda *args: member_programs.epoch_program(*args, **options))(
+        states, {}, jax.device_put(task.data), jax.random.key(1) if shared else None
+    )
     assert gathered_shapes(program, (120, 4, 4, 1)) == [gathered]
 
 

@@ -1,0 +1,104 @@
+"""What all members have in common, and the pieces of which their states are put together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Sharding
+
+from jaxdl.training import programs
+from jaxdl.training.schedule import Schedule
+from jaxdl.training.state import TrainState
+from jaxdl.training.step import TrainStep
+from jaxdl.training.sweep.cells import Cell, MadeObjective, MadeStep, with_cell
+
+PyTree = Any
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all members have in common.
+
+    Attributes:
+      step: the step, or what makes it of a cell.
+      example: the step of the first cell.
+      data, validation: as given.
+      schedule: that of every member.
+      watch: that of the whole call.
+    """
+
+    step: TrainStep | MadeStep
+    example: TrainStep
+    data: PyTree
+    validation: PyTree
+    schedule: Schedule
+    watch: programs.Stopwatch
+
+    @cached_property
+    def batches(self) -> dict[str, int]:
+        """Sizes that the engines are given."""
+        return dict(batch_size=self.schedule.batch_size, steps_per_epoch=self.schedule.steps_per_epoch)
+
+    def epoch_options(self, length: int) -> dict[str, Any]:
+        """Static arguments of `member_programs.epoch_program` for a segment."""
+        static = dict(num_examples=self.schedule.num_examples, shuffle=self.schedule.shuffle, length=length)
+        return dict(step=self.step, static=tuple((self.batches | static).items()))
+
+    @cached_property
+    def evaluated(self) -> TrainStep:
+        """The step whose objective is evaluated, on states as `evaluable` returns them."""
+        return (
+            self.step if isinstance(self.step, TrainStep) else replace(self.example, objective=MadeObjective(self.step))
+        )
+
+    def evaluable(self, states: TrainState, cells: Cell) -> TrainState:
+        """The states, with the hyper-parameters that the objective is made of."""
+        return states if isinstance(self.step, TrainStep) else with_cell(states, cells)
+
+
+class Group(NamedTuple):
+    """Members under way, in the form in which their strategy keeps them.
+
+    Attributes:
+      states: stacked, or a list.
+      cells: their hyper-parameters, likewise.
+      num_members: how many there are; copies that fill a device up come after them.
+    """
+
+    states: Any
+    cells: Any
+    num_members: int
+
+
+def each_member(states: TrainState, fn: Callable[[Any], Any]) -> TrainState:
+    """`fn` of every leaf that has a member axis: of all but the step counter."""
+    return replace(jax.tree.map(fn, replace(states, step=())), step=states.step)
+
+
+def stacked(singles: Sequence[TrainState]) -> TrainState:
+    """States with a leading member axis; the step counter is the first one's."""
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(replace(single, step=()) for single in singles))
+    return replace(together, step=jnp.copy(singles[0].step))
+
+
+def abstract(leaf: Any, *, sharding: Sharding, leading: tuple[int, ...] = ()) -> jax.ShapeDtypeStruct:
+    """A leaf as far as a compiler needs it, with so many more axes before its own.
+
+    What is compiled for it is found again by arrays of that sharding.
+    """
+    return jax.ShapeDtypeStruct((*leading, *jnp.shape(leaf)), jnp.result_type(leaf), sharding=sharding)
+
+
+def member(states: TrainState, index: int) -> TrainState:
+    """The state of one member of `run_many`, as `fit` would have returned it.
+
+    Raises:
+      IndexError: there is no such member.
+    """
+    count = states.key.shape[0]
+    if not -count <= index < count:
+        raise IndexError(f"index: expected a member from 0 to {count - 1}; got {index}. Count from 0.")
+    return each_member(states, lambda leaf: leaf[index])
