@@ -71,4 +71,5 @@ def assert_agree(ours, theirs, *, rtol=1e-6):
     ours, theirs = plain(ours), plain(theirs)
     assert jax.tree.structure(ours) == jax.tree.structure(theirs)
     for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(ours), jax.tree.leaves(theirs), strict=True):
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.max(np.abs(b), initial=0), err_msg=str(path))
+        largest = np.max(np.abs(np.nan_to_num(b)), initial=0)
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * largest, err_msg=str(path))
