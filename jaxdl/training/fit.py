@@ -21,7 +21,7 @@ from jaxdl.training.loop import Loop
 from jaxdl.training.parallel import Layout
 from jaxdl.training.run_folder import Resume, RunFolder
 from jaxdl.training.schedule import Schedule, check_arguments, check_batch_size, scheduled
-from jaxdl.training.sources import Arrays, Streamed, training_source, validation_source
+from jaxdl.training.sources import Arrays, Streamed, check_followers, training_source, validation_source
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
 from jaxdl.training.streaming import StreamDriver
@@ -141,7 +141,9 @@ def fit(
         state, num_examples=source.num_examples, steps_per_epoch=source.steps_per_epoch(batch_size), epochs=epochs,
         steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
     )  # fmt: skip
-    _check_metrics(step, state, validating, policy, early_stopping)
+    check_followers(
+        step, state, validating, early_stopping=early_stopping, checkpoints=policy if policy.keep_best else None
+    )  # fmt: skip
     if early_stopping is not None:
         state = early_stopping.start(state)
     elif state.stopping is not None:
@@ -202,28 +204,6 @@ def _listeners(run: RunFolder | None, progress: bool | None) -> list[Callback]:
         return []
     bar: list[Callback] = [ProgressBar(progress)]
     return bar if run is None else [*bar, JSONLLog(run.folder / "log.jsonl")]
-
-
-def _check_metrics(
-    step: TrainStep,
-    state: TrainState,
-    validation: Arrays | Streamed | None,
-    policy: Checkpoints,
-    early_stopping: EarlyStopping | None,
-) -> None:
-    """What follows a validation metric needs validation data that have it; said now, not after an epoch."""
-    followers = dict(early_stopping=early_stopping, checkpoints=policy if policy.keep_best else None)
-    for name, follower in followers.items():
-        if follower is None:
-            continue
-        if validation is None:
-            raise ValueError(f"validation: expected data, since {name} follows a metric of them; got None. Pass some.")
-        names = validation.metric_names(step, state)
-        if follower.metric not in names:
-            raise ValueError(
-                f"{name}: expected a metric among {names}; got {follower.metric!r}. "
-                "Name one of these, or add it to the objective."
-            )
 
 
 def _options(

@@ -190,3 +190,26 @@ def validation_source(data: Any, *, layout: Layout | None) -> Arrays | Streamed 
         num_examples(data, argument="validation")
         return Arrays(jax.device_put(data) if layout is None else layout.place_data(data), layout)
     return Streamed(evaluation_stream(data), layout)
+
+
+def check_followers(step: TrainStep, state: TrainState, validation: Arrays | Streamed | None, **followers: Any) -> None:
+    """What follows a validation metric needs validation data that have it; said now, not after an epoch.
+
+    Args:
+      step, state, validation: of the run.
+      followers: by argument, what has a field `metric`, or None.
+
+    Raises:
+      ValueError: there are no validation data, or no such metric.
+    """
+    for name, follower in followers.items():
+        if follower is None:
+            continue
+        if validation is None:
+            raise ValueError(f"validation: expected data, since {name} follows a metric of them; got None. Pass some.")
+        names = validation.metric_names(step, state)
+        if follower.metric not in names:
+            raise ValueError(
+                f"{name}: expected a metric among {names}; got {follower.metric!r}. "
+                "Name one of these, or add it to the objective."
+            )

@@ -154,12 +154,19 @@ class ManyRuns(Members):
         return iter((self.states, self.history))
 
     def _values(self) -> dict[str, np.ndarray]:
-        last = slice(-self.history.steps_per_epoch, None)
-        train = {
-            f"train_{name}": values[:, last].astype(np.float64).mean(1) for name, values in self.history.train.items()
-        }
+        train = {f"train_{name}": self._last_epoch(values) for name, values in self.history.train.items()}
         validation = {f"validation_{name}": values[:, -1] for name, values in self.history.validation.items()}
         return validation | train
+
+    def _last_epoch(self, values: np.ndarray) -> np.ndarray:
+        """Means `(members,)` over the last epoch that each member did, by rows `(members, steps)`."""
+        ends = np.full(len(values), values.shape[1])
+        if self.states.stopping is not None:
+            stopped_at = np.asarray(self.states.stopping.stopped_at)
+            first = int(self.states.step) - values.shape[1]  # updates done before the first row
+            ends = np.where(stopped_at >= 0, stopped_at - first, ends)
+        rows = [row[max(end - self.history.steps_per_epoch, 0) : end] for row, end in zip(values, ends, strict=True)]
+        return np.stack([row.astype(np.float64).mean() for row in rows])
 
 
 def _arm_of(each: Mapping[str, Any]) -> dict[str, Any]:
