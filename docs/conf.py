@@ -1,5 +1,9 @@
 """Sphinx configuration: MyST notebooks, every code cell executed, warnings turned to errors by the build command."""
 
+import os
+
+os.environ["TQDM_DISABLE"] = "1"  # a page is made by a notebook's kernel, where bars are shown
+
 project = "jaxdl"
 author = "the jaxdl developers"
 copyright = "the jaxdl developers"

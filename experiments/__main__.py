@@ -1,7 +1,6 @@
 """`python -m experiments [NAME]`: lists the experiments or runs one."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return runner.fail(str(error))
     if options.seeds is not None and options.seeds < 1:
         return runner.fail(f"--seeds: expected a whole number >= 1; got {options.seeds}. Five or more give verdicts.")
-    keep_compiled_programs()
+    jaxdl.training.keep_compiled_programs()
     out = options.out or Path("runs") / f"{experiment.name}-{options.dataset}-{options.preset}"
     print(f"{experiment.name} on {options.dataset}, preset {options.preset}: {experiment.claim}")
     print(f"  about {experiment.seconds[options.dataset]} s with the default preset on two cores; results go to {out}")
@@ -67,17 +66,6 @@ def listing() -> str:
         times = ", ".join(f"{name} about {seconds} s" for name, seconds in experiment.seconds.items())
         entries.append(f"{experiment.name}\n  {experiment.claim}\n  lectures: {experiment.lecture}\n  time: {times}")
     return "\n".join([*entries, "\nRun one with: python -m experiments NAME [--dataset mnist] [--help]"])
-
-
-def keep_compiled_programs() -> None:
-    """Turns the persistent compilation cache on, for the small programs too, so that a second run starts in seconds."""
-    import jax
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxdl" / "compiled"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ LEVELS = [
     {"models", "diagnostics"},
     {"training"},
     {"procedures"},
+    {"__main__"},
 ]
 
 

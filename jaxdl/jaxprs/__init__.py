@@ -15,6 +15,7 @@ from jaxdl.jaxprs.example_axis import Site as Site
 from jaxdl.jaxprs.example_axis import find_sites as find_sites
 from jaxdl.jaxprs.example_labels import Axis as Axis
 from jaxdl.jaxprs.example_labels import constant_along as constant_along
+from jaxdl.jaxprs.flops import matrix_flops as matrix_flops
 from jaxdl.jaxprs.levels import Level as Level
 from jaxdl.jaxprs.levels import Node as Node
 from jaxdl.jaxprs.levels import all_levels as all_levels
@@ -55,6 +56,7 @@ __all__ = [
     "find_uses",
     "forwarded_inputs",
     "is_floating",
+    "matrix_flops",
     "open_jaxpr",
     "readings",
     "recorded_turns",

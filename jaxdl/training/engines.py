@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl.training.convolutions import canonical_convolutions
+from jaxdl.training.parallel import Layout
 from jaxdl.training.state import TrainState, epoch_order
 from jaxdl.training.step import Metrics, TrainStep
 
@@ -37,21 +38,31 @@ def order_of_epoch(
 
 
 def batch_of_step(
-    state: TrainState, data: PyTree, order: jax.Array, *, batch_size: int, steps_per_epoch: int
+    state: TrainState,
+    data: PyTree,
+    order: jax.Array,
+    *,
+    batch_size: int,
+    steps_per_epoch: int,
+    layout: Layout | None = None,
 ) -> PyTree:
     """The examples that the step of `state.step` sees."""
     start = (state.step % steps_per_epoch) * batch_size
     indices = jax.lax.dynamic_slice(order, (start,), (batch_size,))
     # In bounds by construction, so the gather needs no clamping and no fill value.
-    return jax.tree.map(lambda array: array.at[indices].get(mode="promise_in_bounds"), data)
+    batch = jax.tree.map(lambda array: array.at[indices].get(mode="promise_in_bounds"), data)
+    return batch if layout is None else layout.split(batch)
 
 
 def one_step(
-    state: TrainState, data: PyTree, order: jax.Array, *, step: TrainStep, batch_size: int, steps_per_epoch: int
+    state: TrainState, data: PyTree, order: jax.Array, *, step: TrainStep, layout: Layout | None = None, **batches: Any
 ) -> tuple[TrainState, Metrics]:
     """The step of `state.step` on its batch of the epoch's order."""
-    batch = batch_of_step(state, data, order, batch_size=batch_size, steps_per_epoch=steps_per_epoch)
-    return canonical_convolutions(step)(state, batch)
+    batch = batch_of_step(state, data, order, layout=layout, **batches)
+    if layout is None:
+        return canonical_convolutions(step)(state, batch)
+    state, metrics = canonical_convolutions(partial(step, layout=layout))(state, batch)
+    return layout.settle(state), layout.whole(metrics)
 
 
 def one_looped_step(
@@ -74,39 +85,36 @@ def many_steps(
     order: jax.Array,
     *,
     step: TrainStep,
-    batch_size: int,
-    steps_per_epoch: int,
     length: int,
+    **batches: Any,
 ) -> tuple[TrainState, Metrics]:
     """`length` steps within one epoch; the metrics gain a leading axis of that length."""
     if step.measure is not None and step.measure_every > 1:
-        return many_measured_steps(
-            state, data, order, step=step, batch_size=batch_size, steps_per_epoch=steps_per_epoch, length=length
-        )
+        return many_measured_steps(state, data, order, step=step, length=length, **batches)
 
     if length == 1:
         once = (state.step >= 0).astype(jnp.int32)  # the compiler does not know that steps are counted from 0
-        state, metrics = one_looped_step(
-            state, data, order, once, step=step, batch_size=batch_size, steps_per_epoch=steps_per_epoch
-        )
+        state, metrics = one_looped_step(state, data, order, once, step=step, **batches)
         return state, jax.tree.map(lambda leaf: leaf[None], metrics)
 
     def body(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
-        return one_step(state, data, order, step=step, batch_size=batch_size, steps_per_epoch=steps_per_epoch)
+        return one_step(state, data, order, step=step, **batches)
 
     return jax.lax.scan(body, state, None, length=length)
 
 
 def measure_step(
-    state: TrainState, data: PyTree, order: jax.Array, *, step: TrainStep, batch_size: int, steps_per_epoch: int
+    state: TrainState, data: PyTree, order: jax.Array, *, step: TrainStep, layout: Layout | None = None, **batches: Any
 ) -> PyTree:
     """What the step's measure says of the state and the batch it is about to see."""
-    batch = batch_of_step(state, data, order, batch_size=batch_size, steps_per_epoch=steps_per_epoch)
-    return canonical_convolutions(step.measured)(state, batch)
+    batch = batch_of_step(state, data, order, layout=layout, **batches)
+    if layout is None:
+        return canonical_convolutions(step.measured)(state, batch)
+    return layout.whole(canonical_convolutions(partial(step.measured, layout=layout))(state, batch))
 
 
 def many_measured_steps(
-    state: TrainState, data: PyTree, order: jax.Array, *, length: int, step: TrainStep, **batches: int
+    state: TrainState, data: PyTree, order: jax.Array, *, length: int, step: TrainStep, **batches: Any
 ) -> tuple[TrainState, Metrics]:
     """`many_steps` with a measurement before every K-th one; row i of `measure` is the i-th measurement.
 
@@ -151,16 +159,14 @@ def whole_epoch(
     order_key: jax.Array | None,
     *,
     step: TrainStep,
-    batch_size: int,
     steps_per_epoch: int,
     length: int,
     num_examples: int,
     shuffle: bool,
+    **batches: Any,
 ) -> tuple[TrainState, Metrics]:
     """The rest of the state's epoch, `length` steps, shuffled inside the program."""
     order = order_of_epoch(
         state, order_key, num_examples=num_examples, steps_per_epoch=steps_per_epoch, shuffle=shuffle
     )
-    return many_steps(
-        state, data, order, step=step, batch_size=batch_size, steps_per_epoch=steps_per_epoch, length=length
-    )
+    return many_steps(state, data, order, step=step, steps_per_epoch=steps_per_epoch, length=length, **batches)

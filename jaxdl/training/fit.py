@@ -1,28 +1,30 @@
 """`fit`: a thin caller of the step, over epochs, with a record."""
 
-import sys
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from tqdm import tqdm
 
 from jaxdl import checks
-from jaxdl.training import programs
-from jaxdl.training.averaging import averaged
+from jaxdl.training.callbacks import Callback, Callbacks, Event, JSONLLog, ProgressBar
+from jaxdl.training.checkpoints import configuration
+from jaxdl.training.checkpoints.policy import Checkpoints
+from jaxdl.training.compilation import Stopwatch
+from jaxdl.training.driver import Driver, faster_engine
+from jaxdl.training.early_stopping import EarlyStopping
 from jaxdl.training.engines import ENGINES, Engine
-from jaxdl.training.evaluation import evaluated, without_optimizer
-from jaxdl.training.history import History, LoopMetrics, Recorder
-from jaxdl.training.objective import AVERAGED
-from jaxdl.training.replay import not_finite
-from jaxdl.training.schedule import Schedule, make_schedule
+from jaxdl.training.history import History, Recorder
+from jaxdl.training.interruption import Interruptions
+from jaxdl.training.loop import Loop
+from jaxdl.training.parallel import Layout
+from jaxdl.training.run_folder import Resume, RunFolder
+from jaxdl.training.schedule import Schedule, check_arguments, check_batch_size, scheduled
+from jaxdl.training.sources import Arrays, Streamed, training_source, validation_source
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
-from jaxdl.tree import num_examples
+from jaxdl.training.streaming import StreamDriver
 
 PyTree = Any
 
@@ -42,6 +44,7 @@ def fit(
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int,
+    steps_per_epoch: int | None = None,
     validation: PyTree = None,
     evaluate_every: int = 1,
     engine: Engine | Literal["auto"] = "epoch",
@@ -49,6 +52,13 @@ def fit(
     shuffle: bool = True,
     progress: bool | None = None,
     order_key: jax.Array | None = None,
+    layout: Layout | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    checkpoints: Checkpoints | None = None,
+    resume: Resume = "auto",
+    config: Mapping[str, Any] | None = None,
+    early_stopping: EarlyStopping | None = None,
+    callbacks: Sequence[Callback | Callable[[Event], None]] = (),
 ) -> FitResult:
     """Trains until a total number of epochs or steps is done.
 
@@ -60,181 +70,187 @@ def fit(
     Args:
       step: from `make_train_step`.
       state: from `init_state` or `make_state`; it stays valid.
-      data: pytree of arrays with one leading example axis, such as `(x, y)` or a split of `jaxdl.data.load`.
+      data: pytree of arrays with one leading example axis, such as `(x, y)` or a split of `jaxdl.data.load`; or what
+        is streamed, see `jaxdl.data.as_stream`: a data set's name, a `Stream`, a Grain dataset, an iterable of batches.
       epochs: epochs that shall be done in total, or
       steps: steps that shall be done in total; exactly one of the two.
       batch_size: examples a step.
-      validation: like `data`; evaluated exactly, at the end and
+      steps_per_epoch: of a stream that does not know how long its epochs are; for no other data.
+      validation: like `data`, of a stream one pass; evaluated exactly, at the end and
       evaluate_every: after so many epochs.
       engine: `"epoch"` (one program an epoch), `"chunk"` (scans of `chunk_size` steps), `"loop"` (one step a call),
         or `"auto"`: the faster of epoch and loop, measured on a copy of the state and kept in `history.engine`.
         On one CPU all of them give the same bytes.
       chunk_size: steps a call of the chunk engine, and between refreshes of the progress bar of the loop.
       shuffle: False visits the examples in their order.
-      progress: True or False; None shows a bar when stderr is a terminal.
+      progress: True or False; None shows a bar when stderr is a terminal. Of several processes the first shows it.
       order_key: typed key from which the order of every epoch is drawn in place of `state.key`: runs with different
         states then see the same batches. A run that goes on needs the same one again.
+      layout: devices that share each batch, `data_parallel(...)`; None for the one the data are put on. Of several
+        processes each passes its own part of the data and of the validation data.
+
+      folder: of the run, made where it is missing: `log.jsonl`, `checkpoints/` and, where numbers were not finite,
+        `not_finite/`. With one, the run is saved, on SIGTERM and SIGINT too, and the same call goes on from there.
+      checkpoints: when the run is saved and what is kept; `Checkpoints()` saves every 10 minutes and at the end.
+      resume: `"auto"` goes on from the newest intact checkpoint of `folder`, where there is one; `"must"` raises where
+        there is none, `"never"` where there is one. The history goes on as well.
+      config: plain values that say what the run is made of, such as `{"learning_rate": 0.1}`. They are saved, and
+        have to be the same when the run goes on; so have the data, the batch size, the key, the options of the step and
+        its traced program, in which every constant stands. The number of epochs may grow, devices may change.
+      early_stopping: `EarlyStopping(patience=...)`, by a metric of the validation data.
+      callbacks: objects of `jaxdl.training.callbacks`, or functions of one event; called in their order.
 
     Returns:
-      The final state and its `History`.
+      The final state and its `History`. A run that stopped early returns the best state, where it is kept.
 
     Raises:
       ValueError, TypeError: arguments that make no run; the message names the argument.
-      FloatingPointError: a loss that is not finite; it names the step and the layer where that began.
+      NotFiniteError: a FloatingPointError: numbers that are not finite; it names the step and the layer where that
+        began, and carries the state before it, the batch and the history.
+      Interrupted: a KeyboardInterrupt: a signal came, and the run was saved. It carries state and history.
+      CallbackError: a RuntimeError: a callback raised; the run was saved where there is a folder. It carries state and
+        history.
+      CheckpointWriteError: an OSError: the folder cannot be written or the disk is full; earlier checkpoints stay. It
+        carries state and history.
     """
-    schedule = make_schedule(
-        step, state, data, validation, epochs=epochs, steps=steps, batch_size=batch_size,
-        evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
+    check_arguments(
+        step, state, batch_size=batch_size, evaluate_every=evaluate_every, order_key=order_key, epochs=epochs,
+        steps=steps,
     )  # fmt: skip
-    if engine not in (*ENGINES, "auto"):
-        raise ValueError(f"engine: expected one of {', '.join(ENGINES)} or auto; got {engine!r}. Use 'epoch'.")
+    checks.one_of(engine=engine, among=(*ENGINES, "auto"), remedy="Use 'epoch'.")
     checks.whole_number(chunk_size=chunk_size, minimum=1, remedy="Try 100.")
-    watch = programs.Stopwatch()
-    data = jax.device_put(data)
-    validation = None if validation is None else jax.device_put(validation)
-    driver = Driver(step, data, schedule, watch)
+    checks.one_of(resume=resume, among=("auto", "never", "must"), remedy="'auto' goes on where it can.")
+    if folder is None and (checkpoints is not None or resume != "auto"):
+        raise ValueError(
+            "folder: expected the folder of the run, since checkpoints or resume are given; got None. "
+            "Pass for example folder='runs/a'."
+        )
+    callbacks = Callbacks.checked(callbacks)
+    config = configuration.plain(config)
+    policy = checkpoints or Checkpoints()
+    if layout is not None:
+        layout.check_batch(batch_size, microbatches=step.microbatches)
+        state = layout.place_state(state)
+    source = training_source(
+        data, batch_size=batch_size, shuffle=shuffle, key=state.key if order_key is None else order_key, layout=layout,
+        steps_per_epoch=steps_per_epoch,
+    )  # fmt: skip
+    validating = validation_source(validation, layout=layout)
+    check_batch_size(batch_size, source.num_examples)
+    schedule = scheduled(
+        state, num_examples=source.num_examples, steps_per_epoch=source.steps_per_epoch(batch_size), epochs=epochs,
+        steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
+    )  # fmt: skip
+    _check_metrics(step, state, validating, policy, early_stopping)
+    if early_stopping is not None:
+        state = early_stopping.start(state)
+    elif state.stopping is not None:
+        raise ValueError(
+            "early_stopping: expected what the run of this state began with; got None. Pass it again, or drop what it "
+            "remembers by dataclasses.replace(state, stopping=None)."
+        )
+    recorder = Recorder(
+        first_step=schedule.first_step, time_axis=0, measure_every=step.measure_every, guard=step.guard
+    )  # fmt: skip
+    run, resumed, position = None, False, None
+    if folder is not None:
+        batch = source.outline(batch_size)
+        program = configuration.program_text(step, jax.eval_shape(lambda state: state, state), batch)
+        options = _options(step, state, source, validating, schedule, early_stopping)
+        run = RunFolder(folder, policy, config={**options, "user": config}, program=program)
+        measure = None if step.measure is None else jax.tree.structure(jax.eval_shape(step.measured, state, batch))
+        found = run.resume(resume, state, recorder, measure)
+        state, position, resumed = found
+        schedule = schedule.begun_at(int(state.step))
+    watch = Stopwatch()
+    driver = source.driver(step, schedule, watch)
+    if position is not None and isinstance(driver, StreamDriver):
+        driver.seek(position)
     state = jax.tree.map(jnp.copy, state)  # the programs overwrite their state in place; the caller keeps theirs
-    chosen = _faster_engine(driver, state) if engine == "auto" else engine
-    recorder = Recorder(first_step=schedule.first_step, time_axis=0, measure_every=step.measure_every)
-    starts: deque[TrainState] = deque(maxlen=2)  # of the segment under way and the one being fetched
-    with progress_bar(schedule, progress) as bar:
-        for start, length in schedule.segments(schedule.steps_per_epoch if chosen == "epoch" else chunk_size):
-            starts.append(jax.tree.map(jnp.copy, state))
-            state, metrics = driver.advance(chosen, state, start, length)
-            _check(recorder.add(metrics), driver, starts)
-            if validation is not None and schedule.evaluates_after(start + length):
-                recorder.add_evaluation(start + length, timed_evaluation(watch, step, state, validation))
-            bar.set_postfix_str(recorder.news, refresh=False)
-            bar.update(length)
-    _check(recorder.fetch(), driver, starts)
-    return FitResult(state, finished(recorder, schedule, chosen, watch, state))
-
-
-class Driver:
-    """Advances a state by one of the engines, and keeps the order of the epoch it is in."""
-
-    def __init__(self, step: TrainStep, data: PyTree, schedule: Schedule, watch: programs.Stopwatch) -> None:
-        self.step, self.data, self.schedule, self.watch = step, data, schedule, watch
-        self._batches = dict(step=step, batch_size=schedule.batch_size, steps_per_epoch=schedule.steps_per_epoch)
-        self._ordering = dict(num_examples=schedule.num_examples, shuffle=schedule.shuffle)
-        self._epoch, self._order = -1, jnp.zeros(0, jnp.int32)
-        self._one = jnp.ones((), jnp.int32)
-
-    def advance(self, engine: Engine, state: TrainState, start: int, length: int) -> tuple[TrainState, Any]:
-        """`length` steps from step `start`; the metrics are stacked, or those of each step of the loop."""
-        if engine == "epoch":
-            return epoch_segment(self.watch, state, self.data, self.schedule, self.step, length)
-        order = self._order_of_epoch(state, start)
-        if engine == "chunk":
-            static = tuple((self._batches | dict(length=length)).items())
-            call = self.watch.compiled(programs.chunk_program, state, self.data, order, static=static)
-            return call(state, self.data, order)
-        return self._loop(state, order, start, length)
-
-    def _loop(self, state: TrainState, order: jax.Array, start: int, length: int) -> tuple[TrainState, LoopMetrics]:
-        every = self.step.measure_every
-        apart = self.step.measure is not None and every > 1
-        step = self.step.unmeasured if apart else self.step
-        static = tuple((self._batches | dict(step=step)).items())
-        call = self.watch.compiled(programs.step_program, state, self.data, order, self._one, static=static)
-        if apart:
-            with_measure = tuple(self._batches.items())
-            measure = self.watch.compiled(programs.measure_program, state, self.data, order, static=with_measure)
-        records = LoopMetrics([], [])
-        for i in range(start, start + length):
-            if apart and i % every == 0:
-                records.measures.append(measure(state, self.data, order))  # pyright: ignore[reportPossiblyUnboundVariable]
-            state, metrics = call(state, self.data, order, self._one)
-            records.steps.append(metrics)
-        return state, records
-
-    def _order_of_epoch(self, state: TrainState, start: int) -> jax.Array:
-        epoch = start // self.schedule.steps_per_epoch
-        if epoch != self._epoch:
-            ordering = self._ordering | dict(steps_per_epoch=self.schedule.steps_per_epoch)
-            key = self.schedule.order_key
-            self._order = self.watch.compiled(programs.order_program, state, key, **ordering)(state, key)
-            self._epoch = epoch
-        return self._order
-
-
-def epoch_segment(
-    watch: programs.Stopwatch,
-    state: TrainState,
-    data: PyTree,
-    schedule: Schedule,
-    step: TrainStep,
-    length: int,
-) -> tuple[TrainState, Any]:
-    """`length` steps that end with their epoch at the latest, in one program."""
-    static = tuple(
-        dict(
+    chosen = "stream" if isinstance(driver, StreamDriver) else engine
+    if isinstance(driver, Driver) and engine == "auto":
+        chosen = faster_engine(driver, state)
+    longest = schedule.steps_per_epoch if chosen == "epoch" else chunk_size
+    if run is not None and policy.every_steps is not None:
+        longest = min(longest, policy.every_steps)
+    with Interruptions(active=run is not None) as interruptions:
+        loop = Loop(
             step=step,
-            batch_size=schedule.batch_size,
-            steps_per_epoch=schedule.steps_per_epoch,
-            num_examples=schedule.num_examples,
-            shuffle=schedule.shuffle,
-            length=length,
-        ).items()
-    )
-    arguments = (state, data, schedule.order_key)
-    return watch.compiled(programs.epoch_program, *arguments, static=static)(*arguments)
+            source=source,
+            validation=validating,
+            schedule=schedule,
+            driver=driver,
+            watch=watch,
+            engine=chosen,
+            longest=longest,
+            state=state,
+            recorder=recorder,
+            callbacks=Callbacks([*_listeners(run, progress), *callbacks]),
+            interruptions=interruptions,
+            early_stopping=early_stopping,
+            folder=run,
+            resumed=resumed,
+            config=config,
+        )
+        history = loop.run()
+    return FitResult(loop.state, history)
 
 
-def _check(failed_step: int | None, driver: Driver, starts: Sequence[TrainState]) -> None:
-    if failed_step is not None:
-        start = max((s for s in starts if int(s.step) <= failed_step), key=lambda s: int(s.step))
-        raise not_finite(driver.step, start, driver.data, driver.schedule, failed_step)
+def _listeners(run: RunFolder | None, progress: bool | None) -> list[Callback]:
+    """The bar and the log, of the first process alone."""
+    if jax.process_index() > 0:
+        return []
+    bar: list[Callback] = [ProgressBar(progress)]
+    return bar if run is None else [*bar, JSONLLog(run.folder / "log.jsonl")]
 
 
-def _faster_engine(driver: Driver, state: TrainState) -> Engine:
-    """Times some steps of the loop against the same steps scanned, three times each, on copies of the state."""
-    schedule = driver.schedule
-    length = min(50, schedule.steps_per_epoch - schedule.first_step % schedule.steps_per_epoch)
-
-    def seconds(engine: Engine) -> float:
-        return shortest_seconds(lambda state: driver.advance(engine, state, schedule.first_step, length), state)
-
-    return "loop" if seconds("loop") < seconds("chunk") else "epoch"
-
-
-def shortest_seconds(run: Callable[[TrainState], Any], state: TrainState, *, repeats: int = 3) -> float:
-    """Seconds of the fastest of some runs on copies of the state, after one that is not counted."""
-    seconds = []
-    for _ in range(repeats + 1):
-        fresh = jax.block_until_ready(jax.tree.map(jnp.copy, state))
-        before = time.perf_counter()
-        jax.block_until_ready(run(fresh))
-        seconds.append(time.perf_counter() - before)
-    return min(seconds[1:])
-
-
-def progress_bar(schedule: Schedule, progress: bool | None) -> Any:
-    """A bar over the steps that is touched once a segment, never once a step."""
-    hidden = not (sys.stderr.isatty() if progress is None else progress)
-    return tqdm(total=schedule.last_step, initial=schedule.first_step, unit="step", disable=hidden, leave=False)
+def _check_metrics(
+    step: TrainStep,
+    state: TrainState,
+    validation: Arrays | Streamed | None,
+    policy: Checkpoints,
+    early_stopping: EarlyStopping | None,
+) -> None:
+    """What follows a validation metric needs validation data that have it; said now, not after an epoch."""
+    followers = dict(early_stopping=early_stopping, checkpoints=policy if policy.keep_best else None)
+    for name, follower in followers.items():
+        if follower is None:
+            continue
+        if validation is None:
+            raise ValueError(f"validation: expected data, since {name} follows a metric of them; got None. Pass some.")
+        names = validation.metric_names(step, state)
+        if follower.metric not in names:
+            raise ValueError(
+                f"{name}: expected a metric among {names}; got {follower.metric!r}. "
+                "Name one of these, or add it to the objective."
+            )
 
 
-def timed_evaluation(
-    watch: programs.Stopwatch, step: TrainStep, state: TrainState, validation: PyTree, *, side_by_side: bool = False
-) -> dict[str, np.ndarray]:
-    """Validation metrics of a state or of stacked members, with the compilation on the watch."""
-    options: dict[str, Any] = dict(batch_size=min(1000, num_examples(validation)), side_by_side=side_by_side)
-    program = programs.evaluation_program
-    watch.compiled(program, without_optimizer(state), validation, objective=step.objective, **options)
-    values = evaluated(step.objective, state, validation, **options)
-    if step.average is None:
-        return values
-    of_average = evaluated(step.objective, averaged(state), validation, **options)
-    return values | {AVERAGED + name: value for name, value in of_average.items()}
-
-
-def finished(recorder: Recorder, schedule: Schedule, engine: str, watch: programs.Stopwatch, states: PyTree) -> History:
-    """The history, once the last step is done."""
-    jax.block_until_ready(states)
-    return recorder.history(
-        steps_per_epoch=schedule.steps_per_epoch,
-        engine=engine,
-        compile_seconds=watch.compile_seconds,
-        run_seconds=watch.run_seconds,
+def _options(
+    step: TrainStep,
+    state: TrainState,
+    source: Arrays | Streamed,
+    validation: Arrays | Streamed | None,
+    schedule: Schedule,
+    early_stopping: EarlyStopping | None,
+) -> configuration.Config:
+    """What has to be the same for a run to go on to the same numbers, beside its traced step."""
+    stopping = {
+        "rule": repr(early_stopping),
+        "evaluate_every": schedule.evaluate_every,
+        "validation": None if validation is None else validation.fingerprint(),
+    }
+    key = schedule.order_key
+    return configuration.plain(
+        {
+            "batch_size": schedule.batch_size,
+            "shuffle": schedule.shuffle,
+            "key": jax.random.key_data(state.key),
+            "order_key": None if key is None else jax.random.key_data(key),
+            "measure_every": step.measure_every,
+            "average": repr(step.average),
+            "guard": step.guard,
+            "early_stopping": stopping if early_stopping is not None else None,
+            "data": source.fingerprint(),
+        }
     )

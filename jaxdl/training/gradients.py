@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxdl.diagnostics.per_example import clip_factors, norms_inside
 from jaxdl.losses import batch_mean
 from jaxdl.training.objective import AVERAGED, RESERVED, Aux, Objective, taken_names
+from jaxdl.training.parallel import Layout
 from jaxdl.tree import num_examples
 
 PyTree = Any
@@ -32,11 +33,13 @@ class GradientRule(NamedTuple):
       objective: as everywhere in `jaxdl.training`.
       microbatches: into how many equal parts the batch is cut; they follow one another.
       max_example_norm: bound of every example's gradient norm, or None.
+      layout: devices that share the batch, and maybe the parameters.
     """
 
     objective: Objective
     microbatches: int
     max_example_norm: float | None
+    layout: Layout | None = None
 
     def mean_loss(
         self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array
@@ -48,6 +51,7 @@ class GradientRule(NamedTuple):
 
     def value(self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array) -> jax.Array:
         """The mean loss of a batch, by the keys of `gradient`: a function of `params` that line searches can call."""
+        params = params if self.layout is None else self.layout.whole(params)
         one = self.mean_loss if self.max_example_norm is None else self._mean_loss_of_examples
         if self.microbatches == 1:
             return one(params, batch, model_state=model_state, key=key)[0]
@@ -61,6 +65,12 @@ class GradientRule(NamedTuple):
 
     def gradient(self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array) -> BatchGradient:
         """Loss, metrics, model state and gradient of a batch."""
+        if self.layout is None:
+            return self._gradient(params, batch, model_state=model_state, key=key)
+        result = self._gradient(self.layout.whole(params), batch, model_state=model_state, key=key)
+        return result._replace(grads=self.layout.like_parameters(result.grads))
+
+    def _gradient(self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array) -> BatchGradient:
         one = self._at_once if self.max_example_norm is None else self._of_clipped_examples
         if self.microbatches == 1:
             return one(params, batch, model_state=model_state, key=key)
@@ -131,6 +141,8 @@ class GradientRule(NamedTuple):
         parts = jax.tree.map(
             lambda leaf: jnp.reshape(leaf, (self.microbatches, size // self.microbatches, *leaf.shape[1:])), batch
         )
+        # Split along their examples: the devices work on one part together, not on a part each.
+        parts = parts if self.layout is None else self.layout.split(parts, axis=1)
         return jax.random.split(key, self.microbatches), parts
 
 

@@ -16,7 +16,7 @@ PerExample = Callable[[Any, Any], jax.Array]
 Augment = Callable[[jax.Array, Any], Any]
 
 # What a step reports itself; metrics of an objective have other names.
-RESERVED = ("loss", "penalty", "measure", "clipped")
+RESERVED = ("loss", "penalty", "measure", "clipped", "skipped")
 AVERAGED = "averaged_"  # what precedes the names of the validation metrics of an average
 
 

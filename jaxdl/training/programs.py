@@ -1,6 +1,6 @@
 """The compiled programs of training and evaluation, for one state or for many members at once."""
 
-import time
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,10 +9,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl.training import engines
+from jaxdl.training.compilation import stopwatch
+from jaxdl.training.early_stopping import EarlyStopping
 from jaxdl.training.objective import Objective
+from jaxdl.training.parallel import Layout
 from jaxdl.training.state import TrainState
 
 PyTree = Any
+Stopwatch = stopwatch.Stopwatch
 
 
 def over_members(fn: Callable[[TrainState], Any], side_by_side: bool) -> Callable[[TrainState], Any]:
@@ -24,7 +28,8 @@ def over_members(fn: Callable[[TrainState], Any], side_by_side: bool) -> Callabl
     if not side_by_side:
         return fn
     # The prefix pytree of axes has the state's own type; its fields then hold integers.
-    axes: Any = TrainState(step=None, params=0, model_state=0, opt_state=0, key=0, average=0)  # pyright: ignore[reportArgumentType]
+    fields = dict.fromkeys((field.name for field in dataclasses.fields(TrainState)), 0) | {"step": None}
+    axes: Any = TrainState(**fields)  # pyright: ignore[reportArgumentType]
     return jax.vmap(fn, in_axes=(axes,), out_axes=(axes, 0))
 
 
@@ -66,9 +71,21 @@ def order_program(
     )
 
 
-@partial(jax.jit, static_argnames=("objective", "batch_size", "side_by_side"))
+@partial(jax.jit, static_argnames=("early_stopping",), donate_argnums=0)
+def observe_program(state: TrainState, value: jax.Array, *, early_stopping: EarlyStopping) -> TrainState:
+    """`EarlyStopping.observe`, compiled."""
+    return early_stopping.observe(state, value)
+
+
+@partial(jax.jit, static_argnames=("objective", "batch_size", "side_by_side", "layout"))
 def evaluation_program(
-    state: TrainState, data: PyTree, *, objective: Objective, batch_size: int, side_by_side: bool
+    state: TrainState,
+    data: PyTree,
+    *,
+    objective: Objective,
+    batch_size: int,
+    side_by_side: bool,
+    layout: Layout | None = None,
 ) -> dict[str, jax.Array]:
     """Sums of loss and metrics per batch, `{name: (num_batches,)}`, over every example exactly once.
 
@@ -81,6 +98,7 @@ def evaluation_program(
         positions = start + jnp.arange(batch_size)
         rows = jnp.minimum(positions, num_examples - 1)
         batch = jax.tree.map(lambda array: array[rows], data)
+        batch = batch if layout is None else layout.split(batch)
         losses, aux = objective(state.params, batch, model_state=state.model_state, key=None, train=False)
         values = {"loss": losses, **aux.metrics}
         # Sums of thousands of values in half precision overflow, or lose the small ones.
@@ -88,31 +106,8 @@ def evaluation_program(
         return {name: jnp.where(positions < num_examples, value, 0).sum() for name, value in values.items()}
 
     def all_sums(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
-        return state, jax.lax.map(partial(batch_sums, state), starts)
+        if layout is None:
+            return state, jax.lax.map(partial(batch_sums, state), starts)
+        return state, layout.whole(jax.lax.map(partial(batch_sums, layout.whole(state)), starts))
 
     return over_members(all_sums, side_by_side)(state)[1]
-
-
-class Stopwatch:
-    """Keeps compile seconds apart from run seconds, over the programs of one call."""
-
-    def __init__(self) -> None:
-        self.compile_seconds = 0.0
-        self._started = time.perf_counter()
-        self._ready: set[Any] = set()
-
-    def compiled(self, program: Any, *args: Any, **static: Any) -> Callable[..., Any]:
-        """Compiles `program` for these arguments unless this call has, and returns it; JAX keeps the executable."""
-        placed = tuple(getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(args))
-        signature = (program, tuple(sorted(static.items())), placed)  # each device has an executable of its own
-        if signature not in self._ready:
-            before = time.perf_counter()
-            program.lower(*args, **static).compile()
-            self.compile_seconds += time.perf_counter() - before
-            self._ready.add(signature)
-        return partial(program, **static)
-
-    @property
-    def run_seconds(self) -> float:
-        """Seconds since the start, less those spent compiling."""
-        return time.perf_counter() - self._started - self.compile_seconds

@@ -31,6 +31,26 @@ class Average:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
+class Stopping:
+    """What early stopping remembers, see `jaxdl.training.EarlyStopping`.
+
+    Attributes:
+      best: the best value of the metric so far, float32 scalar.
+      best_step: updates done when it was seen, int32 scalar; -1 before the first evaluation.
+      waited: evaluations since without an improvement, int32 scalar.
+      stopped_at: updates done when the run stopped, int32 scalar; -1 while it goes on.
+      kept: `(params, model_state, average)` of the best, or None where they are not kept.
+    """
+
+    best: jax.Array
+    best_step: jax.Array
+    waited: jax.Array
+    stopped_at: jax.Array
+    kept: PyTree = None
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class TrainState:
     """State of a run between two updates.
 
@@ -41,6 +61,9 @@ class TrainState:
       opt_state: state of the optax chain.
       key: typed PRNG key; it never changes, since all randomness is `fold_in(key, step)` or the epoch's.
       average: of the iterates, where the step keeps one, else None.
+      bad_step: updates done before the first step whose numbers were not finite, as far as the step's guard has seen
+        it; int32 scalar, -1 for none.
+      stopping: of early stopping, where there is any, else None.
     """
 
     step: jax.Array
@@ -49,6 +72,8 @@ class TrainState:
     opt_state: PyTree
     key: jax.Array
     average: Average | None = None
+    bad_step: jax.Array | int = -1
+    stopping: Stopping | None = None
 
 
 # Distinct from every value of an int32 step counter, so that data order and step noise never share a key.
@@ -85,7 +110,8 @@ def make_state(
     checks.optimizer(tx)
     model_state = {} if model_state is None else model_state
     room = Average(jnp.zeros((), jnp.int32), *map(_for_averages, (params, model_state))) if average else None
-    return TrainState(jnp.zeros((), jnp.int32), params, model_state, tx.init(params), key, room)
+    none_yet = jnp.full((), -1, jnp.int32)
+    return TrainState(jnp.zeros((), jnp.int32), params, model_state, tx.init(params), key, room, none_yet)
 
 
 def _for_averages(tree: PyTree) -> PyTree:

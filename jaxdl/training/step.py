@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jaxdl import checks
 from jaxdl.training.averaging import Weight, ema, polyak, updated
 from jaxdl.training.gradients import GradientRule, Metrics
 from jaxdl.training.objective import Objective
+from jaxdl.training.parallel import Layout
 from jaxdl.training.state import Average, TrainState
 
 PyTree = Any
@@ -42,6 +43,8 @@ class Moment(NamedTuple):
 
 
 Measure = Callable[[Moment], PyTree]
+Guard = Literal["skip", "stop", "raise"]
+GUARDS: tuple[Guard, ...] = get_args(Guard)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +59,15 @@ class TrainStep:
     average: Weight | None = None
     microbatches: int = 1
     max_example_norm: float | None = None
+    guard: Guard | None = None
 
-    def __call__(self, state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
+    def __call__(self, state: TrainState, batch: PyTree, *, layout: Layout | None = None) -> tuple[TrainState, Metrics]:
         """The state after one update, and the metrics before it."""
-        metrics, model_state, opt_state, moment = self._moment(state, batch)
+        metrics, model_state, opt_state, moment = self._moment(state, batch, layout)
         if self.measure is not None and self.measure_every == 1:
             metrics["measure"] = self.measure(moment)
         elif self.measure is not None:
-            metrics["measure"] = self._measured_sometimes(state, batch)
+            metrics["measure"] = self._measured_sometimes(state, batch, layout)
         params: Any = optax.apply_updates(state.params, moment.updates)
         new = replace(
             state,
@@ -73,22 +77,24 @@ class TrainStep:
             opt_state=opt_state,
             average=self._averaged(state, params, model_state),
         )
-        return new, metrics
+        return (new, metrics) if self.guard is None else self._guarded(state, new, moment, metrics)
 
     @cached_property
     def unmeasured(self) -> "TrainStep":
         """The same step without its measure."""
         return self if self.measure is None else replace(self, measure=None)
 
-    def measured(self, state: TrainState, batch: PyTree) -> PyTree:
+    def measured(self, state: TrainState, batch: PyTree, *, layout: Layout | None = None) -> PyTree:
         """What the measure says of a state about to see a batch."""
         assert self.measure is not None
-        return self.measure(self._moment(state, batch)[-1])
+        return self.measure(self._moment(state, batch, layout)[-1])
 
-    def _moment(self, state: TrainState, batch: PyTree) -> tuple[Metrics, PyTree, PyTree, Moment]:
+    def _moment(
+        self, state: TrainState, batch: PyTree, layout: Layout | None
+    ) -> tuple[Metrics, PyTree, PyTree, Moment]:
         """Metrics, the new model state and optimizer state, and what a measure sees."""
         key = jax.random.fold_in(state.key, state.step)
-        rule = GradientRule(self.objective, self.microbatches, self.max_example_norm)
+        rule = GradientRule(self.objective, self.microbatches, self.max_example_norm, layout)
         at_hand: Any = dict(batch=batch, model_state=state.model_state, key=key)
         loss, means, model_state, grads = rule.gradient(state.params, **at_hand)
         metrics: Metrics = {"loss": loss, **means}
@@ -124,10 +130,30 @@ class TrainStep:
             )
         return updated(state.average, params, model_state, self.average)
 
-    def _measured_sometimes(self, state: TrainState, batch: PyTree) -> PyTree:
+    def _guarded(
+        self, state: TrainState, new: TrainState, moment: Moment, metrics: Metrics
+    ) -> tuple[TrainState, Metrics]:
+        """The new state, or the old one a step later where a number is not finite, or was once and the run stops."""
+        finite = finite_entries((metrics["loss"], moment.grads, moment.updates))
+        # A running statistic that was never finite, such as a largest value that starts at -inf, is no illness.
+        finite &= finite_entries(new.model_state) | ~finite_entries(state.model_state)
+        bad = jnp.where((state.bad_step < 0) & ~finite, state.step, state.bad_step).astype(jnp.int32)
+        keep = ~finite if self.guard == "skip" else bad >= 0
+        select = lambda old, fresh: jax.tree.map(partial(jnp.where, keep), old, fresh)  # noqa: E731
+        new = replace(
+            new,
+            params=select(state.params, new.params),
+            model_state=select(state.model_state, new.model_state),
+            opt_state=select(state.opt_state, new.opt_state),
+            average=select(state.average, new.average),
+            bad_step=bad,
+        )
+        return new, {**metrics, "skipped": keep.astype(jnp.float32)}
+
+    def _measured_sometimes(self, state: TrainState, batch: PyTree, layout: Layout | None) -> PyTree:
         # The branch takes gradient and update anew: handed in, they would have to be kept at every step, which costs
         # more than taking them twice at some. `fit` needs no branch, see engines.many_measured_steps.
-        measured = partial(self.measured, state, batch)
+        measured = partial(self.measured, state, batch, layout=layout)
         shapes = jax.eval_shape(measured)
         nothing = lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)  # noqa: E731
         return jax.lax.cond(state.step % self.measure_every == 0, measured, nothing)
@@ -143,6 +169,7 @@ def make_train_step(
     average: Weight | None = None,
     microbatches: int = 1,
     max_example_norm: float | None = None,
+    guard: Guard | None = None,
 ) -> TrainStep:
     """Builds the pure step `step(state, batch) -> (state, metrics)`; jit, scan or vmap it as you like.
 
@@ -163,16 +190,21 @@ def make_train_step(
         its running statistics move once a part, and each part has a key of its own.
       max_example_norm: scale the gradient g of every example by min(1, c / |g|) before the mean is taken; reported as
         metric `clipped`, the share of examples concerned. Every example is then a batch of its own, with a key of its
-        own; the penalty is not clipped. A batch needs the memory of as many gradients, a micro-batch of fewer.
+        own; the penalty is not clipped.
+      guard: what to do, inside the compiled step, where the loss, its gradient, the update or a running statistic is
+        not finite: `"skip"` leaves the state as it was, but for the step counter, and goes on with the next batch;
+        `"stop"` and `"raise"` leave it so for good, and `fit` returns it, or raises `NotFiniteError` with it.
+        `state.bad_step` keeps the first such step; metric `skipped` is 1 where nothing was updated.
 
     Returns:
-      The step. Metrics are scalars: `loss`, the objective's metrics, `penalty`, `clipped`, and `measure`'s pytree.
+      The step. Metrics are scalars: `loss`, the objective's metrics, `penalty`, `clipped`, `skipped`, and `measure`'s
+      pytree.
 
     Raises:
       TypeError: an argument that is no function or no optax transformation.
-      ValueError: `measure_every` or `microbatches` below 1, `max_example_norm` not positive; when called, a batch that
-        `microbatches` does not divide, no room for the average or one that the step does not keep, running statistics
-        beside `max_example_norm`.
+      ValueError: `measure_every` or `microbatches` below 1, `max_example_norm` not positive, an unknown `guard`; when
+        called, a batch that `microbatches` does not divide, no room for the average or one that the step does not keep,
+        running statistics beside `max_example_norm`.
     """
     checks.objective(objective)
     checks.optimizer(tx)
@@ -191,4 +223,12 @@ def make_train_step(
         checks.number(
             max_example_norm=max_example_norm, minimum=0, exclusive=True, remedy="It bounds the norm of a gradient."
         )
-    return TrainStep(objective, tx, regularizer, measure, measure_every, average, microbatches, max_example_norm)
+    if guard is not None:
+        checks.one_of(guard=guard, among=GUARDS, remedy="None looks for bad numbers after the step alone.")
+    return TrainStep(objective, tx, regularizer, measure, measure_every, average, microbatches, max_example_norm, guard)
+
+
+def finite_entries(tree: PyTree) -> jax.Array:
+    """Whether all floating-point numbers of a tree are finite, bool scalar."""
+    floating = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in floating]).all() if floating else jnp.bool_(True)

@@ -123,7 +123,7 @@ def test_exit_status_follows_the_verdicts(verdict, status, monkeypatch, tmp_path
     monkeypatch.setattr(experiments, "NAMES", ("toy",))
     monkeypatch.setattr(experiments, "find", lambda name: experiment)
     monkeypatch.setattr(jaxdl.data, "load", lambda *a, **k: splits)
-    monkeypatch.setattr("experiments.__main__.keep_compiled_programs", lambda: None)
+    monkeypatch.setattr(jaxdl.training, "keep_compiled_programs", lambda: None)
     assert main(["toy", "--out", str(tmp_path)]) == status
     assert f"1 {verdict}" in capsys.readouterr().out
     assert "claim &lt;b&gt;" in (tmp_path / "report.html").read_text()

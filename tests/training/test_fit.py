@@ -182,7 +182,7 @@ def test_the_progress_bar(task, capsys):
         (dict(epochs=1, batch_size=10, evaluate_every=0), "evaluate_every: expected a whole number >= 1; got 0"),
         (
             dict(epochs=1, batch_size=10, engine="turbo"),
-            "engine: expected one of loop, chunk, epoch or auto; got 'turbo'",
+            "engine: expected one of 'loop', 'chunk', 'epoch', 'auto'; got 'turbo'",
         ),
         (dict(epochs=1, batch_size=10, chunk_size=0), "chunk_size: expected a whole number >= 1; got 0"),
     ],
@@ -194,7 +194,7 @@ def test_sizes_that_make_no_run(task, options, message):
 
 def test_validation_of_unequal_lengths_is_noticed_before_any_training(task, monkeypatch):
     x, y = task.data
-    monkeypatch.setattr(sys.modules["jaxdl.training.fit"], "epoch_segment", None)
+    monkeypatch.setattr(sys.modules["jaxdl.training.driver"], "epoch_segment", None)
     with pytest.raises(ValueError, match="validation: expected arrays that share one leading example axis"):
         training.fit(task.step, task.state, task.data, epochs=1, batch_size=10, validation=(x, y[:-1]))
 
@@ -277,7 +277,7 @@ def test_data_that_are_no_pair(task):
 @pytest.mark.parametrize(("faster", "chosen"), [(0, "loop"), (1, "epoch")])
 def test_auto_takes_the_faster(task, monkeypatch, faster, chosen):
     seconds = iter([1.0 + faster, 2.0 - faster])
-    monkeypatch.setattr(sys.modules["jaxdl.training.fit"], "shortest_seconds", lambda run, state: next(seconds))
+    monkeypatch.setattr(sys.modules["jaxdl.training.driver"], "shortest_seconds", lambda run, state: next(seconds))
     result = training.fit(task.step, task.state, task.data, steps=3, batch_size=10, engine="auto")
     assert result.history.engine == chosen
 

@@ -45,3 +45,7 @@ class Checkpoints:
         checks.whole_number(keep_last=self.keep_last, minimum=1, remedy="2 survives the damage of the newest.")
         checks.whole_number(keep_best=self.keep_best, minimum=0, remedy="0 keeps the newest alone.")
         checks.one_of(mode=self.mode, among=("min", "max"), remedy="'min' for a loss, 'max' for an accuracy.")
+
+
+# Everything by hand, and nothing thrown away.
+ALL = Checkpoints(every_minutes=None, keep_last=10**9, asynchronous=False)

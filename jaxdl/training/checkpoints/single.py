@@ -4,12 +4,11 @@ import os
 from pathlib import Path
 from typing import TypeVar
 
-from jaxdl.training.checkpoints.policy import Checkpoints
+from jaxdl.training.checkpoints.policy import ALL
 from jaxdl.training.checkpoints.store import CheckpointStore
 from jaxdl.training.state import TrainState, check_state
 
 Folder = str | os.PathLike[str]
-_ALL = Checkpoints(every_minutes=None, keep_last=10**9, asynchronous=False)
 
 
 def save_checkpoint(folder: Folder, state: TrainState) -> Path:
@@ -36,7 +35,7 @@ def save_checkpoint(folder: Folder, state: TrainState) -> Path:
       >>> state = restore_checkpoint("runs/a", state)  # doctest: +SKIP
     """
     check_state(state)
-    store = CheckpointStore(Path(folder), _ALL)
+    store = CheckpointStore(Path(folder), ALL)
     step = int(state.step)
     if step in store.steps():
         raise FileExistsError(
@@ -70,7 +69,7 @@ def restore_checkpoint(folder: Folder, like: State, *, step: int | None = None) 
     """
     check_state(like, argument="like")
     folder = Path(folder).absolute()
-    store = CheckpointStore(folder, _ALL) if folder.is_dir() else None
+    store = CheckpointStore(folder, ALL) if folder.is_dir() else None
     steps = store.steps() if store else []
     wanted = step if step is not None else (steps[-1] if steps else None)
     if store is None or wanted not in steps:

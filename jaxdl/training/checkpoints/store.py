@@ -24,7 +24,14 @@ class DamagedCheckpointError(RuntimeError):
 
 
 class CheckpointWriteError(OSError):
-    """A checkpoint could not be written; the earlier ones are as they were."""
+    """A checkpoint could not be written; the earlier ones are as they were.
+
+    Attributes:
+      state, history: what `fit` would have returned at this step, where the error comes from there.
+    """
+
+    state: Any = None
+    history: Any = None
 
 
 @dataclass(frozen=True)
@@ -127,9 +134,6 @@ class CheckpointStore:
         """
         import orbax.checkpoint as ocp
 
-        reason = integrity.damage(self.path(step))
-        if reason is not None:
-            raise self.damaged(step, reason)
         notes = self.notes(step)
         self._check_outline(step, notes["outline"], encoding.outline(like))
         targets = encoding.targets(like)
@@ -140,11 +144,22 @@ class CheckpointStore:
         return Saved(encoding.decoded(restored.state, like), record, notes)
 
     def notes(self, step: int) -> dict[str, Any]:
-        """The plain values of a checkpoint, without its arrays."""
+        """The plain values of a checkpoint, without its arrays.
+
+        Raises:
+          DamagedCheckpointError: its files are not as they were written; the message names the newest intact one.
+        """
         import orbax.checkpoint as ocp
 
+        reason = integrity.damage(self.path(step))
+        if reason is not None:
+            raise self.damaged(step, reason)
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
             return reader.restore(self.path(step), args=ocp.args.Composite(notes=ocp.args.JsonRestore())).notes
+
+    def outline(self, step: int) -> encoding.Outline:
+        """`{path: [shape, dtype]}` of the state of a checkpoint."""
+        return self.notes(step)["outline"]
 
     def damaged(self, step: int, reason: str) -> DamagedCheckpointError:
         """The error that names a damaged checkpoint, and offers the newest intact one."""
@@ -153,6 +168,16 @@ class CheckpointStore:
             "There is no intact one in this folder."
         )  # fmt: skip
         return DamagedCheckpointError(f"{self.path(step)}: the checkpoint is damaged: {reason}. {offer}")
+
+    def finished(self) -> bool:
+        """Whether nothing is being written; raises what went wrong on the way."""
+        if self._manager is None:
+            return True
+        try:
+            self._manager.check_for_errors()
+        except Exception as error:
+            raise self._not_written(error) from error
+        return not self._manager.is_saving_in_progress()
 
     def wait(self) -> None:
         """Waits until everything is written, and raises what went wrong on the way."""

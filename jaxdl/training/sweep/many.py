@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import checks
-from jaxdl.training import programs
-from jaxdl.training.fit import finished, progress_bar
+from jaxdl.training.callbacks import Callbacks, ProgressBar, RunEnd, RunStart, Steps
+from jaxdl.training.compilation import Stopwatch
+from jaxdl.training.driver import finished
 from jaxdl.training.history import History, Recorder
 from jaxdl.training.schedule import make_schedule
 from jaxdl.training.state import TrainState
@@ -124,7 +125,7 @@ def run_many(
         example, first, data, validation, epochs=epochs, steps=steps, batch_size=batch_size,
         evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
     )  # fmt: skip
-    watch = programs.Stopwatch()
+    watch = Stopwatch()
     job = Job(made, example, jax.device_put(data), jax.device_put(validation), schedule, watch)
     plan = make_plan(
         job, mode, placed, first, arrays[0], num_members=len(members), members_at_once=members_at_once
@@ -157,18 +158,23 @@ def _run_group(
             )
     group = strategy.muster(singles, cells, plan.size)
     recorder = Recorder(first_step=schedule.first_step, time_axis=1, measure_every=job.example.measure_every)
-    with progress_bar(schedule, progress) as bar:
-        whole = len(rows) == num_members
-        bar.set_description_str(
-            f"{num_members} members" if whole else f"members {rows[0] + 1} to {rows[-1] + 1} of {num_members}"
+    whole = len(rows) == num_members
+    names = f"{num_members} members" if whole else f"members {rows[0] + 1} to {rows[-1] + 1} of {num_members}"
+    listeners = Callbacks([ProgressBar(progress, description=names)])
+    listeners.tell(
+        RunStart(
+            None, schedule.first_step, schedule.last_step, schedule.steps_per_epoch, schedule.batch_size,
+            name_of(strategy), members=len(rows),
         )
-        for begin, length in schedule.segments(schedule.steps_per_epoch):
-            group, metrics = strategy.advance(group, length)
-            recorder.add(metrics)
-            if job.validation is not None and schedule.evaluates_after(begin + length):
-                recorder.add_evaluation(begin + length, strategy.evaluate(group))
-            bar.set_postfix_str(recorder.news, refresh=False)
-            bar.update(length)
+    )  # fmt: skip
+    for begin, length in schedule.segments(schedule.steps_per_epoch):
+        group, metrics = strategy.advance(group, length)
+        recorder.add(metrics)
+        for first, found in recorder.news():
+            listeners.tell(Steps(first, found))
+        if job.validation is not None and schedule.evaluates_after(begin + length):
+            recorder.add_evaluation(begin + length, strategy.evaluate(group))
+    listeners.tell(RunEnd(schedule.last_step, "done"))
     states = strategy.gathered(group)
     history = finished(recorder, schedule, name_of(strategy), job.watch, states)
     return states if len(rows) == num_members else jax.device_put(states, jax.local_devices(backend="cpu")[0]), history

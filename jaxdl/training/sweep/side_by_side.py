@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
-from jaxdl.training.fit import timed_evaluation
+from jaxdl.training.driver import timed_evaluation
 from jaxdl.training.state import TrainState
 from jaxdl.training.sweep import member_programs, memory
 from jaxdl.training.sweep.cells import Cell
