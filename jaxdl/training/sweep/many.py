@@ -75,8 +75,8 @@ def run_many(
         tries one alone.
       order_key: as for `fit`. All members then see the same batches, which side by side are gathered once for all of
         them, and that is faster. None: each has the order of its own key.
-      early_stopping: as for `fit`, of every member for itself. The rows of a member that has stopped are NaN from then
-        on in `history.train`, and those of the state it returns in `history.validation`.
+      early_stopping: as for `fit`, of every member for itself. What the history has of a member after it stopped
+        is NaN; the final metrics of the result are those of the state that `member` returns.
 
     Returns:
       `states, history`, as the `ManyRuns` unpacks: states whose leaves have a leading member axis (but `step`, which
@@ -172,7 +172,7 @@ def _run_group(
             )
     rule = job.early_stopping
     group = strategy.muster(singles if rule is None else [rule.start(single) for single in singles], cells, plan.size)
-    stopped, returned = np.zeros(len(rows), bool), {}
+    stopped = np.zeros(len(rows), bool)
     recorder = Recorder(first_step=schedule.first_step, time_axis=1, measure_every=job.example.measure_every)
     whole = len(rows) == num_members
     names = f"{num_members} members" if whole else f"members {rows[0] + 1} to {rows[-1] + 1} of {num_members}"
@@ -190,41 +190,18 @@ def _run_group(
             listeners.tell(Steps(first, found))
         if job.validation is not None and schedule.evaluates_after(begin + length):
             values = strategy.evaluate(group)
-            values = {name: np.where(stopped, returned.get(name, value), value) for name, value in values.items()}
-            recorder.add_evaluation(begin + length, values)
+            recorder.add_evaluation(
+                begin + length, {name: np.where(stopped, np.nan, value) for name, value in values.items()}
+            )
             if rule is not None and schedule.ends_an_interval(begin + length):
-                group, stopped, returned = _stopped(strategy, group, rule, recorder, stopped, returned)
+                group = strategy.observed(group, rule, rule.value(values))
+                stopped = strategy.stopped(group)
         if stopped.all():
             break
     listeners.tell(RunEnd(schedule.last_step, "done"))
     states = strategy.gathered(group)
     history = finished(recorder, schedule, name_of(strategy), job.watch, states)
     return states if len(rows) == num_members else jax.device_put(states, jax.local_devices(backend="cpu")[0]), history
-
-
-def _stopped(
-    strategy: Any,
-    group: Any,
-    rule: EarlyStopping,
-    recorder: Recorder,
-    before: np.ndarray,
-    returned: dict[str, np.ndarray],
-) -> tuple[Any, np.ndarray, dict[str, np.ndarray]]:
-    """Group and members that stopped after an evaluation, and the values of the states that these return."""
-    names = recorder.evaluation_names
-    group = strategy.observed(group, rule, rule.value({name: recorder.evaluations(name)[-1] for name in names}))
-    stopped = strategy.stopped(group)
-    rows = np.arange(len(stopped))
-    at = np.full(len(rows), -1)
-    if rule.restore_best:
-        scores = np.stack(recorder.evaluations(rule.metric)).astype(np.float32)
-        scores = np.where(np.isnan(scores), rule.worst, scores)
-        at = scores.argmin(0) if rule.mode == "min" else scores.argmax(0)
-    new = stopped & ~before
-    for name in names:
-        of_states = np.stack(recorder.evaluations(name))[at, rows]
-        returned[name] = np.where(new, of_states, returned.get(name, of_states))
-    return group, stopped, returned
 
 
 def _checked_step(step: Any) -> TrainStep:
