@@ -1,5 +1,6 @@
 """Training: objective, state, step, three engines, evaluation, and many runs as one program."""
 
+from jaxdl.precision import mixed_precision as mixed_precision
 from jaxdl.training import callbacks as callbacks
 from jaxdl.training.averaging import averaged as averaged
 from jaxdl.training.averaging import ema as ema
@@ -84,6 +85,7 @@ __all__ = [
     "make_state",
     "make_train_step",
     "member",
+    "mixed_precision",
     "polyak",
     "replay",
     "restore_checkpoint",
