@@ -18,12 +18,11 @@ from jaxdl.training.checkpoints.configuration import UNKNOWN, data_fingerprint
 from jaxdl.training.compilation import Stopwatch
 from jaxdl.training.convolutions import canonical_convolutions
 from jaxdl.training.driver import Driver, metric_names, timed_evaluation
-from jaxdl.training.evaluation import without_optimizer
 from jaxdl.training.objective import AVERAGED
 from jaxdl.training.parallel import Layout
 from jaxdl.training.replay import BadStep, found_again
 from jaxdl.training.schedule import Schedule
-from jaxdl.training.state import TrainState
+from jaxdl.training.state import TrainState, without_optimizer
 from jaxdl.training.step import TrainStep
 from jaxdl.training.streamed_evaluation import evaluate_stream, stream_evaluation_program
 from jaxdl.training.streaming import StreamDriver
