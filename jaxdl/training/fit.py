@@ -21,7 +21,7 @@ from jaxdl.training.loop import Loop
 from jaxdl.training.parallel import Layout
 from jaxdl.training.run_folder import Resume, RunFolder
 from jaxdl.training.schedule import Schedule, check_arguments, check_batch_size, scheduled
-from jaxdl.training.sources import Arrays, Streamed, training_source, validation_source
+from jaxdl.training.sources import Arrays, Streamed, check_followers, naming_shapes, training_source, validation_source
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
 from jaxdl.training.streaming import StreamDriver
@@ -120,6 +120,7 @@ def fit(
     checks.one_of(engine=engine, among=(*ENGINES, "auto"), remedy="Use 'epoch'.")
     checks.whole_number(chunk_size=chunk_size, minimum=1, remedy="Try 100.")
     checks.one_of(resume=resume, among=("auto", "never", "must"), remedy="'auto' goes on where it can.")
+    _check_kinds(folder=folder, checkpoints=checkpoints, early_stopping=early_stopping, layout=layout)
     if folder is None and (checkpoints is not None or resume != "auto"):
         raise ValueError(
             "folder: expected the folder of the run, since checkpoints or resume are given; got None. "
@@ -141,7 +142,9 @@ def fit(
         state, num_examples=source.num_examples, steps_per_epoch=source.steps_per_epoch(batch_size), epochs=epochs,
         steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
     )  # fmt: skip
-    _check_metrics(step, state, validating, policy, early_stopping)
+    check_followers(
+        step, state, validating, early_stopping=early_stopping, checkpoints=policy if policy.keep_best else None
+    )  # fmt: skip
     if early_stopping is not None:
         state = early_stopping.start(state)
     elif state.stopping is not None:
@@ -155,7 +158,8 @@ def fit(
     run, resumed, position = None, False, None
     if folder is not None:
         batch = source.outline(batch_size)
-        program = configuration.program_text(step, jax.eval_shape(lambda state: state, state), batch)
+        with naming_shapes(source, batch_size, "data"):
+            program = configuration.program_text(step, jax.eval_shape(lambda state: state, state), batch)
         options = _options(step, state, source, validating, schedule, early_stopping)
         run = RunFolder(folder, policy, config={**options, "user": config}, program=program)
         measure = None if step.measure is None else jax.tree.structure(jax.eval_shape(step.measured, state, batch))
@@ -196,34 +200,30 @@ def fit(
     return FitResult(loop.state, history)
 
 
+_KINDS: dict[str, tuple[Any, str]] = {
+    "folder": ((str, os.PathLike), "'runs/a'"),
+    "checkpoints": (Checkpoints, "jaxdl.training.Checkpoints(every_steps=1000)"),
+    "early_stopping": (EarlyStopping, "jaxdl.training.EarlyStopping(patience=10)"),
+    "layout": (Layout, "jaxdl.training.data_parallel()"),
+}
+
+
+def _check_kinds(**given: Any) -> None:
+    """Raises TypeError for an option of another kind."""
+    for name, value in given.items():
+        kind, example = _KINDS[name]
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(
+                f"{name}: expected None or what looks like {example}; got {type(value).__name__}. Pass that."
+            )
+
+
 def _listeners(run: RunFolder | None, progress: bool | None) -> list[Callback]:
     """The bar and the log, of the first process alone."""
     if jax.process_index() > 0:
         return []
     bar: list[Callback] = [ProgressBar(progress)]
     return bar if run is None else [*bar, JSONLLog(run.folder / "log.jsonl")]
-
-
-def _check_metrics(
-    step: TrainStep,
-    state: TrainState,
-    validation: Arrays | Streamed | None,
-    policy: Checkpoints,
-    early_stopping: EarlyStopping | None,
-) -> None:
-    """What follows a validation metric needs validation data that have it; said now, not after an epoch."""
-    followers = dict(early_stopping=early_stopping, checkpoints=policy if policy.keep_best else None)
-    for name, follower in followers.items():
-        if follower is None:
-            continue
-        if validation is None:
-            raise ValueError(f"validation: expected data, since {name} follows a metric of them; got None. Pass some.")
-        names = validation.metric_names(step, state)
-        if follower.metric not in names:
-            raise ValueError(
-                f"{name}: expected a metric among {names}; got {follower.metric!r}. "
-                "Name one of these, or add it to the objective."
-            )
 
 
 def _options(

@@ -153,3 +153,50 @@ def test_a_metric_that_there_is_not(task):
         training.fit(task.step, task.state, task.data, early_stopping=rule, **options)
     with pytest.raises(ValueError, match=r"state: expected one that keeps its best parameters; got one that does not"):
         best(task.state)
+
+
+@pytest.mark.parametrize("mode", ["vmap", "map"])
+@pytest.mark.parametrize("restore_best", [True, False])
+def test_members_stop_each_for_itself(task, mode, restore_best):
+    """Every member is the single run, those that stop early and those that do not."""
+    step = training.make_train_step(task.objective, optax.sgd(20.0))
+    rule = EarlyStopping(3, restore_best=restore_best)
+    options = dict(epochs=6, batch_size=10, validation=task.data, early_stopping=rule)
+    states, history = runs = training.run_many(step, task.init, task.data, seeds=range(5), mode=mode, **options)
+    ends = []
+    for i in range(5):
+        alone = training.fit(step, task.init(jax.random.key(i)), task.data, **options)
+        state, found, steps = training.member(states, i), alone.history, len(alone.history.train["loss"])
+        ends.append(found.ended)
+        assert int(state.step) == int(alone.state.step)
+        for name in ("params", "opt_state", "stopping"):
+            pairs = zip(jax.tree.leaves(getattr(state, name)), jax.tree.leaves(getattr(alone.state, name)), strict=True)
+            for ours, theirs in pairs:
+                np.testing.assert_allclose(
+                    ours, theirs, rtol=2e-4 if mode == "vmap" else 0, atol=1e-5 * (mode == "vmap")
+                )
+        np.testing.assert_allclose(history.train["loss"][i, :steps], found.train["loss"], rtol=1e-4 * (mode == "vmap"))
+        assert np.isnan(history.train["loss"][i, steps:]).all()
+        done = len(found.validation["loss"])
+        np.testing.assert_allclose(history.validation["loss"][i, :done], found.validation["loss"], rtol=1e-4)
+        returned = training.evaluate(step.objective, state, task.data)["loss"]
+        np.testing.assert_allclose(runs.values("validation_loss")[i], returned, rtol=1e-4)
+        np.testing.assert_allclose(runs.values("train_loss")[i], found.train["loss"][-12:].mean(), rtol=1e-4)
+    assert set(ends) == {"done", "stopped early"}, "the test needs members of both kinds"
+
+
+def test_when_all_members_have_stopped_the_run_is_over(task):
+    step = training.make_train_step(task.objective, optax.sgd(30.0))
+    options = dict(epochs=100, batch_size=10, validation=task.data, early_stopping=EarlyStopping(2))
+    _, history = training.run_many(step, task.init, task.data, seeds=range(3), mode="vmap", **options)
+    assert history.validation["loss"].shape[1] < 100
+
+
+def test_members_that_bring_their_own(task):
+    init = lambda key: EarlyStopping(2).start(task.init(key))  # noqa: E731
+    with pytest.raises(ValueError, match=r"init: expected states without early stopping, which run_many begins itself"):
+        training.run_many(task.step, init, task.data, seeds=[0], epochs=1, batch_size=10)
+    with pytest.raises(ValueError, match=r"validation: expected data, since early_stopping follows a metric of them"):
+        training.run_many(
+            task.step, task.init, task.data, seeds=[0], epochs=1, batch_size=10, early_stopping=EarlyStopping(2)
+        )

@@ -1,5 +1,7 @@
 """Runs with different states that see the same batches."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,8 +87,8 @@ def gathered_shapes(value, table):
 
 @pytest.mark.parametrize(("shared", "gathered"), [(True, (10, 4, 4, 1)), (False, (3, 10, 4, 4, 1))])
 def test_members_side_by_side_gather_a_shared_batch_once(task, shared, gathered):
-    init = jax.vmap(task.init)(jax.random.split(jax.random.key(0), 3))
-    states = training.TrainState(jnp.zeros((), jnp.int32), init.params, init.model_state, init.opt_state, init.key)
+    states = jax.vmap(task.init)(jax.random.split(jax.random.key(0), 3))
+    states = replace(states, step=jnp.zeros((), jnp.int32))
     static = dict(batch_size=10, steps_per_epoch=12, num_examples=120, shuffle=True, length=12)
     options = dict(step=task.step, side_by_side=True, mesh=None, static=tuple(static.items()))
     program = jax.make_jaxpr(lambda *args: member_programs.epoch_program(*args, **options))(

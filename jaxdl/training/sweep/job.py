@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.sharding import Sharding
 
 from jaxdl.training import programs
+from jaxdl.training.early_stopping import EarlyStopping, best, stopped
 from jaxdl.training.schedule import Schedule
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
@@ -28,6 +29,7 @@ class Job:
       data, validation: as given.
       schedule: that of every member.
       watch: that of the whole call.
+      early_stopping: of every member for itself, or None.
     """
 
     step: TrainStep | MadeStep
@@ -36,6 +38,7 @@ class Job:
     validation: PyTree
     schedule: Schedule
     watch: programs.Stopwatch
+    early_stopping: EarlyStopping | None = None
 
     @cached_property
     def batches(self) -> dict[str, int]:
@@ -95,10 +98,17 @@ def abstract(leaf: Any, *, sharding: Sharding, leading: tuple[int, ...] = ()) ->
 def member(states: TrainState, index: int) -> TrainState:
     """The state of one member of `run_many`, as `fit` would have returned it.
 
+    Of a member that early stopping has ended that is its best state, where it is kept. Under `guard="stop"` the step
+    counter of a member has gone on; `bad_step` says where the others stand still.
+
     Raises:
       IndexError: there is no such member.
     """
     count = states.key.shape[0]
     if not -count <= index < count:
         raise IndexError(f"index: expected a member from 0 to {count - 1}; got {index}. Count from 0.")
-    return each_member(states, lambda leaf: leaf[index])
+    alone = each_member(states, lambda leaf: leaf[index])
+    if alone.stopping is None or not stopped(alone):
+        return alone
+    keeps = alone.stopping.kept is not None and int(alone.stopping.best_step) >= 0
+    return best(alone) if keeps else replace(alone, step=alone.stopping.stopped_at)

@@ -12,8 +12,10 @@ from jaxdl import checks
 from jaxdl.training.callbacks import Callbacks, ProgressBar, RunEnd, RunStart, Steps
 from jaxdl.training.compilation import Stopwatch
 from jaxdl.training.driver import finished
+from jaxdl.training.early_stopping import EarlyStopping
 from jaxdl.training.history import History, Recorder
 from jaxdl.training.schedule import make_schedule
+from jaxdl.training.sources import Arrays, check_followers
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
 from jaxdl.training.sweep import member_programs
@@ -44,6 +46,7 @@ def run_many(
     shuffle: bool = True,
     progress: bool | None = None,
     order_key: jax.Array | None = None,
+    early_stopping: EarlyStopping | None = None,
 ) -> ManyRuns:
     """Trains one member a seed, or one a cell of hyper-parameters and seed, all of them by one compiled program.
 
@@ -72,6 +75,8 @@ def run_many(
         tries one alone.
       order_key: as for `fit`. All members then see the same batches, which side by side are gathered once for all of
         them, and that is faster. None: each has the order of its own key.
+      early_stopping: as for `fit`, of every member for itself. What the history has of a member after it stopped
+        is NaN; the final metrics of the result are those of the state that `member` returns.
 
     Returns:
       `states, history`, as the `ManyRuns` unpacks: states whose leaves have a leading member axis (but `step`, which
@@ -121,12 +126,21 @@ def run_many(
         return member_programs.start_program(key, arrays[i], init=init)
 
     first = start(0)
+    if first.stopping is not None:
+        raise ValueError(
+            "init: expected states without early stopping, which run_many begins itself; got one with it. "
+            "Pass early_stopping= to run_many alone."
+        )
     schedule = make_schedule(
         example, first, data, validation, epochs=epochs, steps=steps, batch_size=batch_size,
         evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
     )  # fmt: skip
     watch = Stopwatch()
-    job = Job(made, example, jax.device_put(data), jax.device_put(validation), schedule, watch)
+    held_out = None if validation is None else Arrays(jax.device_put(validation), None)
+    check_followers(example, first, held_out, early_stopping=early_stopping)
+    job = Job(
+        made, example, jax.device_put(data), held_out and held_out.data, schedule, watch, early_stopping
+    )  # fmt: skip
     plan = make_plan(
         job, mode, placed, first, arrays[0], num_members=len(members), members_at_once=members_at_once
     )  # fmt: skip
@@ -156,7 +170,9 @@ def _run_group(
                 f"init: expected members that have done the same number of steps; got {schedule.first_step} for "
                 f"member 0 and {int(single.step)} for member {i}. They share the step counter."
             )
-    group = strategy.muster(singles, cells, plan.size)
+    rule = job.early_stopping
+    group = strategy.muster(singles if rule is None else [rule.start(single) for single in singles], cells, plan.size)
+    stopped = np.zeros(len(rows), bool)
     recorder = Recorder(first_step=schedule.first_step, time_axis=1, measure_every=job.example.measure_every)
     whole = len(rows) == num_members
     names = f"{num_members} members" if whole else f"members {rows[0] + 1} to {rows[-1] + 1} of {num_members}"
@@ -173,7 +189,15 @@ def _run_group(
         for first, found in recorder.news():
             listeners.tell(Steps(first, found))
         if job.validation is not None and schedule.evaluates_after(begin + length):
-            recorder.add_evaluation(begin + length, strategy.evaluate(group))
+            values = strategy.evaluate(group)
+            recorder.add_evaluation(
+                begin + length, {name: np.where(stopped, np.nan, value) for name, value in values.items()}
+            )
+            if rule is not None and schedule.ends_an_interval(begin + length):
+                group = strategy.observed(group, rule, rule.value(values))
+                stopped = strategy.stopped(group)
+        if stopped.all():
+            break
     listeners.tell(RunEnd(schedule.last_step, "done"))
     states = strategy.gathered(group)
     history = finished(recorder, schedule, name_of(strategy), job.watch, states)

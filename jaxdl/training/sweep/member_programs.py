@@ -1,14 +1,16 @@
 """The compiled programs of members: one alone, several side by side, or side by side on several devices."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxdl.training import engines
+from jaxdl.training.early_stopping import EarlyStopping
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
 from jaxdl.training.sweep.cells import Cell, MadeStep, at_cell
@@ -42,7 +44,8 @@ def epoch_program(
     """
 
     def epoch(state: TrainState, cell: Cell, data: PyTree, order_key: jax.Array | None) -> Any:
-        return engines.whole_epoch(state, data, order_key, step=at_cell(step, cell), **dict(static))
+        after, metrics = engines.whole_epoch(state, data, order_key, step=at_cell(step, cell), **dict(static))
+        return (after, metrics) if state.stopping is None else _unless_stopped(state, after, metrics)
 
     lifted = _over_members(epoch, (True, False, False), mesh) if side_by_side else epoch
     return lifted(states, cells, data, order_key)
@@ -71,6 +74,31 @@ def timing_program(
     return lifted(states, cells, data, order, count)
 
 
+def _unless_stopped(before: TrainState, after: TrainState, metrics: PyTree) -> tuple[TrainState, PyTree]:
+    """What a member's steps made, or, where early stopping has ended its run, the state before them and NaN."""
+    assert before.stopping is not None
+    stopped = before.stopping.stopped_at >= 0
+    kept = jax.tree.map(lambda old, new: jnp.where(stopped, old, new), before, after)
+    blank = lambda leaf: jnp.where(stopped, jnp.nan, leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf  # noqa: E731
+    return replace(kept, step=after.step), jax.tree.map(blank, metrics)
+
+
+@partial(jax.jit, static_argnames=("early_stopping", "side_by_side"), donate_argnums=0)
+def observe_program(
+    states: TrainState, values: jax.Array, *, early_stopping: EarlyStopping, side_by_side: bool
+) -> TrainState:
+    """`EarlyStopping.observe` of a member, or of members with a leading axis."""
+    if not side_by_side:
+        return early_stopping.observe(states, values)
+    axes = _member_axes()
+    return jax.vmap(early_stopping.observe, in_axes=(axes, 0), out_axes=axes)(states, values)
+
+
+def _member_axes() -> Any:
+    # A prefix pytree of axes has the state's own type; its fields then hold integers.
+    return TrainState(**{field.name: None if field.name == "step" else 0 for field in fields(TrainState)})  # pyright: ignore[reportArgumentType]
+
+
 def _over_members(fn: Callable[..., Any], each: tuple[bool, ...], mesh: Mesh | None) -> Callable[..., Any]:
     """Lifts `fn(state, *others) -> (state, out)` to states with a leading member axis; `each`: which others have one.
 
@@ -79,8 +107,7 @@ def _over_members(fn: Callable[..., Any], each: tuple[bool, ...], mesh: Mesh | N
     nothing is exchanged.
     """
     alone = {field.name: field.name == "step" for field in fields(TrainState)}
-    # A prefix pytree of axes has the state's own type; its fields then hold integers.
-    axes: Any = TrainState(**{name: None if shared else 0 for name, shared in alone.items()})  # pyright: ignore[reportArgumentType]
+    axes = _member_axes()
     lifted = jax.vmap(fn, in_axes=(axes, *(0 if own else None for own in each)), out_axes=(axes, 0))
     if mesh is None:
         return lifted

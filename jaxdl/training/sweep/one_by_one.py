@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 from jaxdl.training.driver import timed_evaluation
+from jaxdl.training.early_stopping import EarlyStopping
 from jaxdl.training.state import TrainState
 from jaxdl.training.sweep import member_programs, memory
 from jaxdl.training.sweep.cells import Cell
@@ -56,6 +57,20 @@ class OneByOne:
             _, validation, _ = self._shared[i % len(self.devices)]
             values.append(timed_evaluation(job.watch, job.evaluated, job.evaluable(state, cell), validation))
         return jax.tree.map(lambda *each: np.stack(each), *values)
+
+    def observed(self, group: Group, early_stopping: EarlyStopping, values: np.ndarray) -> Group:
+        """The group after early stopping has seen the metric of every member, `(members,)`."""
+        states = [
+            member_programs.observe_program(
+                state, np.float32(value), early_stopping=early_stopping, side_by_side=False
+            )
+            for state, value in zip(group.states, values, strict=True)
+        ]  # fmt: skip
+        return group._replace(states=states)
+
+    def stopped(self, group: Group) -> np.ndarray:
+        """Which members early stopping has ended, bool `(members,)`."""
+        return np.asarray([int(state.stopping.stopped_at) >= 0 for state in group.states])
 
     def gathered(self, group: Group) -> TrainState:
         """The states with a leading member axis, on the first device."""

@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from jaxdl.training.driver import timed_evaluation
+from jaxdl.training.early_stopping import EarlyStopping
 from jaxdl.training.state import TrainState
 from jaxdl.training.sweep import member_programs, memory
 from jaxdl.training.sweep.cells import Cell
@@ -58,6 +59,20 @@ class SideBySide:
         states = self.job.evaluable(group.states, group.cells)
         values = timed_evaluation(self.job.watch, self.job.evaluated, states, self._validation, side_by_side=True)
         return self._without_copies(group, values)
+
+    def observed(self, group: Group, early_stopping: EarlyStopping, values: np.ndarray) -> Group:
+        """The group after early stopping has seen the metric of every member, `(members,)`."""
+        states = member_programs.observe_program(
+            group.states,
+            jax.device_put(np.resize(np.float32(values), group.states.key.shape), self._spread),
+            early_stopping=early_stopping,
+            side_by_side=True,
+        )
+        return group._replace(states=self._placed(states))
+
+    def stopped(self, group: Group) -> np.ndarray:
+        """Which members early stopping has ended, bool `(members,)`."""
+        return np.asarray(group.states.stopping.stopped_at)[: group.num_members] >= 0
 
     def gathered(self, group: Group) -> TrainState:
         """The states with a leading member axis."""

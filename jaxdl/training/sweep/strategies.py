@@ -17,7 +17,8 @@ from jaxdl.training.sweep.side_by_side import SideBySide
 PyTree = Any
 Mode = Literal["auto", "vmap", "map"]
 STRATEGIES = {"vmap": SideBySide, "map": OneByOne}
-LONG_ENOUGH = 0.05  # seconds: what is shorter is not well timed
+LONG_ENOUGH = 0.05  # seconds; what is shorter is not well timed
+ROUNDS, ENOUGH = 5, 1.0  # at most so many, and no more after so many seconds
 
 
 class Plan(NamedTuple):
@@ -75,33 +76,47 @@ def make_plan(
         most = memory.members_that_fit(needed, memory.available_bytes(strategy.devices), num_members)
         return -(-num_members // -(-num_members // most))  # in as many groups, but of the same size
 
-    plans = []
-    for share in shares:
-        for each in modes:
-            strategy = STRATEGIES[each](job, share)
-            size = sized(strategy)
-            seconds = 0.0
-            if mode == "auto":
-                seconds = _seconds(strategy, single, cell, size, segment[1]) * -(-num_members // size)
-            plans.append((seconds, Plan(strategy, size, {name_of(strategy): seconds})))
-    timings = {name: seconds for _, plan in plans for name, seconds in plan.timings.items()} if mode == "auto" else {}
-    return min(plans, key=lambda pair: pair[0])[1]._replace(timings=timings)
+    plans = [Plan(strategy, sized(strategy), {}) for strategy in (STRATEGIES[m](job, d) for d in shares for m in modes)]
+    if mode != "auto":
+        return plans[0]
+    timers = [_Timer(plan.strategy, single, cell, size=plan.size, most=segment[1]) for plan in plans]
+    spent = rounds = 0
+    while rounds < ROUNDS and spent < ENOUGH:  # in turns, so that a slow moment of the machine is one for all of them
+        spent += sum(timer.turn() for timer in timers)
+        rounds += 1
+    seconds = [timer.seconds_a_step() * -(-num_members // plan.size) for timer, plan in zip(timers, plans, strict=True)]
+    timings = {name_of(plan.strategy): each for plan, each in zip(plans, seconds, strict=True)}
+    return plans[int(np.argmin(seconds))]._replace(timings=timings)
 
 
-def _seconds(strategy: SideBySide | OneByOne, single: TrainState, cell: Cell, size: int, most: int) -> float:
-    """Seconds in which a group of `size` advances a step, the drawing of orders aside; of at most so many steps."""
-    schedule = strategy.job.schedule
-    count, times = strategy.sample(size)
-    draws = np.random.RandomState(0)
-    shared = schedule.order_key is not None or not schedule.shuffle
-    orders = [draws.permutation(schedule.num_examples) for _ in range(1 if shared else count)]
-    rows = np.asarray(orders[0] if shared else orders, np.int32)
-    group = strategy.timed(strategy.muster([single] * count, [cell] * count, size), rows, 1)  # compiles
-    steps, seconds = 1, []
-    while len(seconds) < 3:
+class _Timer:
+    """Times one strategy on copies of a state, in stretches of as many steps as it takes to time them."""
+
+    def __init__(
+        self, strategy: SideBySide | OneByOne, single: TrainState, cell: Cell, *, size: int, most: int
+    ) -> None:
+        self._strategy = strategy
+        schedule = strategy.job.schedule
+        count, self._times = strategy.sample(size)
+        draws = np.random.RandomState(0)
+        shared = schedule.order_key is not None or not schedule.shuffle
+        orders = [draws.permutation(schedule.num_examples) for _ in range(1 if shared else count)]
+        self._orders = np.asarray(orders[0] if shared else orders, np.int32)
+        self._group = strategy.muster([single] * count, [cell] * count, size)
+        self._steps = 1
+        self._seconds: list[float] = []
+        self.turn()  # compiles
+        while self.turn() < LONG_ENOUGH and self._steps < most:
+            self._steps = min(4 * self._steps, most)
+        self._seconds.clear()
+
+    def turn(self) -> float:
+        """Seconds of one more stretch."""
         before = time.perf_counter()
-        group = strategy.timed(group, rows, steps)
-        seconds.append(time.perf_counter() - before)
-        if seconds[-1] < LONG_ENOUGH and steps < most:
-            steps, seconds = min(4 * steps, most), []
-    return min(seconds) / steps * times
+        self._group = self._strategy.timed(self._group, self._orders, self._steps)
+        self._seconds.append(time.perf_counter() - before)
+        return self._seconds[-1]
+
+    def seconds_a_step(self) -> float:
+        """In which the whole group advances a step, the drawing of orders aside."""
+        return min(self._seconds) / self._steps * self._times

@@ -120,7 +120,7 @@ def test_memory_needed_grows_by_what_members_hold(task):
     job = run_job(task)
     single = task.init(jax.random.key(0))
     size = memory.tree_bytes(single)
-    leaves = jax.tree.leaves((single.params, single.opt_state, single.step))
+    leaves = jax.tree.leaves((single.params, single.opt_state, single.step, single.bad_step))
     assert size == sum(leaf.nbytes for leaf in leaves) + 8  # the key is two numbers of four bytes
     for strategy in strategies.STRATEGIES.values():
         few, many = (strategy(job, jax.devices()[:1]).bytes_needed(single, {}, count, 12) for count in (2, 10))
