@@ -167,9 +167,7 @@ def fit(
         state, position, resumed = found
         schedule = schedule.begun_at(int(state.step))
     watch = Stopwatch()
-    driver = source.driver(step, schedule, watch)
-    if position is not None and isinstance(driver, StreamDriver):
-        driver.seek(position)
+    driver = source.driver(step, schedule, watch, position)
     state = jax.tree.map(jnp.copy, state)  # the programs overwrite their state in place; the caller keeps theirs
     chosen = "stream" if isinstance(driver, StreamDriver) else engine
     if isinstance(driver, Driver) and engine == "auto":
