@@ -22,6 +22,8 @@ from jaxdl.jaxprs.levels import all_levels as all_levels
 from jaxdl.jaxprs.levels import arriving as arriving
 from jaxdl.jaxprs.levels import carrying as carrying
 from jaxdl.jaxprs.levels import written_out as written_out
+from jaxdl.jaxprs.rewriting import mentions as mentions
+from jaxdl.jaxprs.rewriting import rewrite_inside as rewrite_inside
 from jaxdl.jaxprs.taps import Tap as Tap
 from jaxdl.jaxprs.taps import evaluate_tapped as evaluate_tapped
 from jaxdl.jaxprs.taps import scans_around as scans_around
@@ -57,9 +59,11 @@ __all__ = [
     "forwarded_inputs",
     "is_floating",
     "matrix_flops",
+    "mentions",
     "open_jaxpr",
     "readings",
     "recorded_turns",
+    "rewrite_inside",
     "run_body",
     "scan_counts",
     "scans_around",

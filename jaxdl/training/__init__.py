@@ -1,5 +1,6 @@
 """Training: objective, state, step, three engines, evaluation, and many runs as one program."""
 
+from jaxdl.precision import mixed_precision as mixed_precision
 from jaxdl.training import callbacks as callbacks
 from jaxdl.training.averaging import averaged as averaged
 from jaxdl.training.averaging import ema as ema
@@ -93,6 +94,7 @@ __all__ = [
     "make_train_step",
     "mean_interval",
     "member",
+    "mixed_precision",
     "polyak",
     "replay",
     "restore_checkpoint",

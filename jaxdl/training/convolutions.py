@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.lax import ConvDimensionNumbers
 
-from jaxdl.jaxprs import bind, evaluate, open_jaxpr
+from jaxdl.jaxprs import bind, evaluate, mentions, open_jaxpr, rewrite_inside
 
 CONVOLUTION = "conv_general_dilated"
 
@@ -27,7 +27,7 @@ def canonical_convolutions(fn: Callable[..., Any]) -> Callable[..., Any]:
         if jax.default_backend() != "cpu":
             return fn(*args)
         closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
-        if not _convolves(closed):
+        if not mentions(closed, {CONVOLUTION}):
             return fn(*args)
         outputs = evaluate(open_jaxpr(closed), closed.consts, jax.tree.leaves(args), _rule)
         return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
@@ -38,26 +38,7 @@ def canonical_convolutions(fn: Callable[..., Any]) -> Callable[..., Any]:
 def _rule(position: int, eqn: Any, arguments: list[Any]) -> Any:
     if eqn.primitive.name == CONVOLUTION:
         return [_convolution(eqn, *arguments)]
-    # Calls keep their kind (a remat stays one): only the program inside them is rewritten.
-    replaced = {name: _rewritten(value) for name, value in eqn.params.items() if _convolves(value)}
-    return bind(eqn, arguments, **replaced) if replaced else None
-
-
-def _convolves(value: Any) -> bool:
-    """Whether a parameter of an equation is a program, or programs, with a convolution in it."""
-    if isinstance(value, (tuple, list)):
-        return any(_convolves(item) for item in value)
-    equations = getattr(open_jaxpr(value), "eqns", ())
-    return any(eqn.primitive.name == CONVOLUTION or any(map(_convolves, eqn.params.values())) for eqn in equations)
-
-
-def _rewritten(value: Any) -> Any:
-    if isinstance(value, (tuple, list)):
-        return type(value)(_rewritten(item) if _convolves(item) else item for item in value)
-    jaxpr, consts = open_jaxpr(value), getattr(value, "consts", ())
-    inputs = [jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in jaxpr.invars]
-    closed = jax.make_jaxpr(lambda *args: evaluate(jaxpr, consts, args, _rule))(*inputs)
-    return closed if isinstance(value, type(closed)) else closed.jaxpr
+    return rewrite_inside(eqn, arguments, {CONVOLUTION}, _rule)
 
 
 def _convolution(eqn: Any, lhs: jax.Array, rhs: jax.Array) -> jax.Array:

@@ -13,12 +13,12 @@ from jaxdl.training import programs
 from jaxdl.training.averaging import averaged
 from jaxdl.training.callbacks.protocol import Reason
 from jaxdl.training.engines import Engine
-from jaxdl.training.evaluation import evaluated, without_optimizer
+from jaxdl.training.evaluation import evaluated
 from jaxdl.training.history import History, LoopMetrics, Recorder
 from jaxdl.training.objective import AVERAGED
 from jaxdl.training.parallel import Layout
 from jaxdl.training.schedule import Schedule
-from jaxdl.training.state import TrainState
+from jaxdl.training.state import TrainState, without_optimizer
 from jaxdl.training.step import TrainStep
 from jaxdl.tree import num_examples
 

@@ -21,7 +21,7 @@ from jaxdl.training.loop import Loop
 from jaxdl.training.parallel import Layout
 from jaxdl.training.run_folder import Resume, RunFolder, check_saving
 from jaxdl.training.schedule import Schedule, check_arguments, check_batch_size, scheduled
-from jaxdl.training.sources import Arrays, Streamed, check_followers, training_source, validation_source
+from jaxdl.training.sources import Arrays, Streamed, check_followers, naming_shapes, training_source, validation_source
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
 from jaxdl.training.streaming import StreamDriver
@@ -119,6 +119,7 @@ def fit(
     )  # fmt: skip
     checks.one_of(engine=engine, among=(*ENGINES, "auto"), remedy="Use 'epoch'.")
     checks.whole_number(chunk_size=chunk_size, minimum=1, remedy="Try 100.")
+    check_kinds(folder=folder, checkpoints=checkpoints, early_stopping=early_stopping, layout=layout)
     check_saving(folder, checkpoints, resume)
     callbacks = Callbacks.checked(callbacks)
     config = configuration.plain(config)
@@ -152,7 +153,8 @@ def fit(
     run, resumed, position = None, False, None
     if folder is not None:
         batch = source.outline(batch_size)
-        program = configuration.program_text(step, jax.eval_shape(lambda state: state, state), batch)
+        with naming_shapes(source, batch_size, "data"):
+            program = configuration.program_text(step, jax.eval_shape(lambda state: state, state), batch)
         options = _options(step, state, source, validating, schedule, early_stopping)
         run = RunFolder(folder, policy, config={**options, "user": config}, program=program)
         measure = None if step.measure is None else jax.tree.structure(jax.eval_shape(step.measured, state, batch))
@@ -191,6 +193,24 @@ def fit(
         )
         history = loop.run()
     return FitResult(loop.state, history)
+
+
+_KINDS: dict[str, tuple[Any, str]] = {
+    "folder": ((str, os.PathLike), "'runs/a'"),
+    "checkpoints": (Checkpoints, "jaxdl.training.Checkpoints(every_steps=1000)"),
+    "early_stopping": (EarlyStopping, "jaxdl.training.EarlyStopping(patience=10)"),
+    "layout": (Layout, "jaxdl.training.data_parallel()"),
+}
+
+
+def check_kinds(**given: Any) -> None:
+    """Raises TypeError for an option of another kind."""
+    for name, value in given.items():
+        kind, example = _KINDS[name]
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(
+                f"{name}: expected None or what looks like {example}; got {type(value).__name__}. Pass that."
+            )
 
 
 def _listeners(run: RunFolder | None, progress: bool | None) -> list[Callback]:

@@ -161,11 +161,6 @@ class Recorder:
         """Updates done at each evaluation so far."""
         return list(self._evaluation_steps)
 
-    @property
-    def evaluation_names(self) -> list[str]:
-        """Names of the validation metrics, once there was an evaluation."""
-        return list(self._evaluations[0]) if self._evaluations else []
-
     def evaluations(self, name: str) -> list[np.ndarray]:
         """All values of a validation metric so far."""
         return [values[name] for values in self._evaluations]

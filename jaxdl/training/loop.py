@@ -22,7 +22,7 @@ from jaxdl.training.interruption import Interrupted, Interruptions
 from jaxdl.training.replay import NotFiniteError, explanation, message, save_bad_step
 from jaxdl.training.run_folder import RunFolder
 from jaxdl.training.schedule import Schedule
-from jaxdl.training.sources import Arrays, Streamed
+from jaxdl.training.sources import Arrays, Streamed, naming_shapes
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
 from jaxdl.training.streaming import StreamDriver
@@ -104,10 +104,11 @@ class Loop:
             if self._halted or stopped(self.state):
                 break
             self._starts.append((jax.tree.map(jnp.copy, self.state), self.driver.position()))
-            if isinstance(self.driver, StreamDriver):
-                self.state, metrics = self.driver.advance(self.state, start, length)
-            else:
-                self.state, metrics = self.driver.advance(self.engine, self.state, start, length)
+            with naming_shapes(self.source, schedule.batch_size, "data"):
+                if isinstance(self.driver, StreamDriver):
+                    self.state, metrics = self.driver.advance(self.state, start, length)
+                else:
+                    self.state, metrics = self.driver.advance(self.engine, self.state, start, length)
             self._step = start + length
             self._take(self.recorder.add(metrics))
             if not self._halted and schedule.evaluates_after(self._step):
@@ -155,7 +156,8 @@ class Loop:
     def _evaluate(self) -> None:
         if self.validation is None:
             return
-        values = self.validation.evaluate(self.step, self.state, self.watch)
+        with naming_shapes(self.validation, 1, "validation"):
+            values = self.validation.evaluate(self.step, self.state, self.watch)
         self._take(self.recorder.fetch())
         if self._halted:
             return

@@ -3,12 +3,14 @@
 import itertools
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
 import jax
 import numpy as np
+from flax.errors import ScopeParamShapeError
 
 from jaxdl.data.streaming import Stream, as_stream, evaluation_stream, is_streamed
 from jaxdl.training.averaging import averaged
@@ -16,16 +18,15 @@ from jaxdl.training.checkpoints.configuration import UNKNOWN, data_fingerprint
 from jaxdl.training.compilation import Stopwatch
 from jaxdl.training.convolutions import canonical_convolutions
 from jaxdl.training.driver import Driver, metric_names, timed_evaluation
-from jaxdl.training.evaluation import without_optimizer
 from jaxdl.training.objective import AVERAGED
 from jaxdl.training.parallel import Layout
 from jaxdl.training.replay import BadStep, found_again
 from jaxdl.training.schedule import Schedule
-from jaxdl.training.state import TrainState
+from jaxdl.training.state import TrainState, without_optimizer
 from jaxdl.training.step import TrainStep
 from jaxdl.training.streamed_evaluation import evaluate_stream, stream_evaluation_program
 from jaxdl.training.streaming import StreamDriver
-from jaxdl.tree import num_examples
+from jaxdl.tree import leaf_paths, num_examples
 
 PyTree = Any
 
@@ -162,6 +163,7 @@ def training_source(
 ) -> Arrays | Streamed:
     """What `fit` was given as data."""
     if not is_streamed(data):
+        check_arrays(data, argument="data")
         if steps_per_epoch is not None:
             raise ValueError(
                 f"steps_per_epoch: expected None for arrays, whose number says it; got {steps_per_epoch}. Leave it out."
@@ -182,12 +184,24 @@ def training_source(
     return Streamed(stream, layout, steps_per_epoch, first)
 
 
+def check_arrays(data: PyTree, *, argument: str) -> None:
+    """Raises ValueError or TypeError unless data are arrays of numbers that share an example axis."""
+    for path, leaf in leaf_paths(data).items():
+        dtype = getattr(leaf, "dtype", None)
+        if dtype is not None and not any(jax.dtypes.issubdtype(dtype, kind) for kind in (np.number, np.bool_)):
+            raise TypeError(
+                f"{argument}: expected arrays of numbers; got dtype {dtype} in its leaf {path or '(root)'!r}. "
+                "Turn names of classes into indices: np.unique(names, return_inverse=True)."
+            )
+    num_examples(data, argument=argument)
+
+
 def validation_source(data: Any, *, layout: Layout | None) -> Arrays | Streamed | None:
     """What `fit` was given as validation data."""
     if data is None:
         return None
     if not is_streamed(data):
-        num_examples(data, argument="validation")
+        check_arrays(data, argument="validation")
         return Arrays(jax.device_put(data) if layout is None else layout.place_data(data), layout)
     return Streamed(evaluation_stream(data), layout)
 
@@ -213,3 +227,18 @@ def check_followers(step: TrainStep, state: TrainState, validation: Arrays | Str
                 f"{name}: expected a metric among {names}; got {follower.metric!r}. "
                 "Name one of these, or add it to the objective."
             )
+
+
+@contextmanager
+def naming_shapes(source: Arrays | Streamed, batch_size: int, argument: str) -> Iterator[None]:
+    """Says which data an error of tracing is about; Flax's own is about parameters that are as they should be."""
+    try:
+        yield
+    except ScopeParamShapeError as error:
+        shapes = ", ".join(
+            f"{path or '(root)'}: {leaf.shape}" for path, leaf in leaf_paths(source.outline(batch_size)).items()
+        )
+        raise ValueError(
+            f"{argument}: expected inputs of the shape for which the state was made; got a batch of {shapes}. {error} "
+            "Make the state for these data, init_state(model, tx, x[:1], key=key), or pass those it was made for."
+        ) from error

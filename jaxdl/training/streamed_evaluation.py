@@ -9,10 +9,9 @@ import numpy as np
 
 from jaxdl import checks
 from jaxdl.data.streaming import evaluation_stream, prefetch_to_device
-from jaxdl.training.evaluation import without_optimizer
 from jaxdl.training.objective import Objective
 from jaxdl.training.programs import Stopwatch
-from jaxdl.training.state import TrainState, check_state
+from jaxdl.training.state import TrainState, check_state, without_optimizer
 from jaxdl.training.step import TrainStep
 
 PyTree = Any

@@ -57,7 +57,8 @@ class Pieces:
         self._pieces = pieces
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.concatenate([np.asarray(array)[:rows] for array, rows in self._pieces]).astype(dtype, copy=False)
+        rows = np.concatenate([np.asarray(array)[:count] for array, count in self._pieces])
+        return rows if dtype is None else rows.astype(dtype, copy=False)
 
 
 class StreamDriver:

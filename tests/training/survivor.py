@@ -1,4 +1,4 @@
-"""One life of a run that is killed: `python -m tests.training.survivor FOLDER OUT SEED LONGEST EPOCHS`.
+"""One life of a run that is killed: `python -m tests.training.survivor FOLDER OUT SEED LONGEST EPOCHS SOURCE`.
 
 Trains with all that has a state: Adam, an average, dropout, augmentation, batch normalization, early stopping. With
 LONGEST > 0 it kills itself, at a moment that SEED determines, up to LONGEST seconds after it began; else it runs to its
@@ -73,14 +73,15 @@ def parts(examples: tuple[np.ndarray, np.ndarray]) -> tuple[training.TrainStep, 
     return step, state
 
 
-def run(folder: str | None, *, epochs: int, callbacks: Any = ()) -> training.FitResult:
+def run(folder: str | None, *, epochs: int, source: str, callbacks: Any = ()) -> training.FitResult:
     examples = data()
     step, state = parts(examples)
+    streamed = jaxdl.data.stream(examples, batch_size=10, key=jax.random.key(1))
     saving = dict(checkpoints=training.Checkpoints(every_steps=7, keep_best=1)) if folder else {}
     return training.fit(
-        step, state, examples, epochs=epochs, batch_size=10, validation=examples, engine="chunk", chunk_size=7,
+        step, state, streamed if source == "stream" else examples, epochs=epochs, batch_size=10, validation=examples,
         early_stopping=training.EarlyStopping(patience=1000), folder=folder, callbacks=callbacks, progress=False,
-        **saving,
+        engine="chunk", chunk_size=7, **saving,
     )  # fmt: skip
 
 
@@ -97,9 +98,9 @@ def numbers(result: training.FitResult) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    folder, out, seed, longest, epochs = sys.argv[1:]
+    folder, out, seed, longest, epochs, source = sys.argv[1:]
     callbacks = [Death(int(seed), float(longest))] if float(longest) else []
-    result = run(folder, epochs=int(epochs), callbacks=callbacks)
+    result = run(folder, epochs=int(epochs), source=source, callbacks=callbacks)
     np.savez(out, **numbers(result))
 
 

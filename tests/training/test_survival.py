@@ -13,7 +13,7 @@ from tests.conftest import CHECKOUT
 from tests.training import survivor
 
 
-def life(folder, out, *, seed: int, longest: float, epochs: int) -> int:
+def life(folder, out, *, seed: int, longest: float, epochs: int, source: str) -> int:
     """The exit status of one process."""
     command = [
         sys.executable,
@@ -24,6 +24,7 @@ def life(folder, out, *, seed: int, longest: float, epochs: int) -> int:
         str(seed),
         str(longest),
         str(epochs),
+        source,
     ]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=240, env=dict(os.environ))
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
@@ -38,12 +39,12 @@ def intact_steps(folder) -> list[int]:
     return CheckpointStore(Path(folder) / "checkpoints", Checkpoints()).intact_steps()
 
 
-def killed_again_and_again(tmp_path, *, kills: int, longest: float, epochs: int) -> None:
+def killed_again_and_again(tmp_path, *, kills: int, longest: float, epochs: int, source: str) -> None:
     folder, out = tmp_path / "run", tmp_path / "out.npz"
     lives = newest = 0
     deaths = []
     while len(deaths) < kills:
-        status = life(folder, out, seed=lives, longest=longest, epochs=epochs)
+        status = life(folder, out, seed=lives, longest=longest, epochs=epochs, source=source)
         lives += 1
         assert lives < 3 * kills, "it lives too long: fewer steps, or kill sooner"
         if status == 0:
@@ -52,8 +53,8 @@ def killed_again_and_again(tmp_path, *, kills: int, longest: float, epochs: int)
         assert max(steps, default=0) >= newest, "a checkpoint was lost"
         newest = max(steps, default=0)
         deaths.append([path.name for path in (folder / "checkpoints").iterdir()])
-    assert life(folder, out, seed=0, longest=0, epochs=epochs) == 0
-    expected = survivor.numbers(survivor.run(None, epochs=epochs))
+    assert life(folder, out, seed=0, longest=0, epochs=epochs, source=source) == 0
+    expected = survivor.numbers(survivor.run(None, epochs=epochs, source=source))
     with np.load(out) as found:
         assert sorted(found.files) == sorted(expected)
         for name, values in expected.items():
@@ -66,11 +67,13 @@ def killed_again_and_again(tmp_path, *, kills: int, longest: float, epochs: int)
     print(f"{kills} kills, {unfinished} of them in the middle of saving, newest checkpoint then {newest}")
 
 
-def test_a_run_that_is_killed(tmp_path):
-    killed_again_and_again(tmp_path, kills=3, longest=0.5, epochs=6)
+@pytest.mark.parametrize("source", ["arrays", "stream"])
+def test_a_run_that_is_killed(tmp_path, source):
+    killed_again_and_again(tmp_path, kills=3, longest=0.8, epochs=8, source=source)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_run_that_is_killed_thirty_times(tmp_path):
-    killed_again_and_again(tmp_path, kills=30, longest=0.7, epochs=60)
+@pytest.mark.parametrize("source", ["arrays", "stream"])
+def test_a_run_that_is_killed_thirty_times(tmp_path, source):
+    killed_again_and_again(tmp_path, kills=30, longest=1.5, epochs=80, source=source)

@@ -103,7 +103,7 @@ class Layout:
         count = num_examples(data)
         if self.num_processes > 1:
             outline = jax.tree.map(lambda leaf: (np.shape(leaf), str(jnp.result_type(leaf))), data)
-            expected = f"parts of the same shapes and dtypes in every process (here {count} examples)"
+            expected = f"a part of the same shapes and dtypes in every process (here {count} examples)"
             remedy = "Drop what some parts have more, or place what every process has whole by layout.replicate(data)."
             processes.agree("data", expected, str(outline), remedy)
         owners = self.num_devices // self.num_processes

@@ -30,9 +30,10 @@ def agree(argument: str, expected: str, value: Any, remedy: str) -> None:
     """Raises ValueError in every process unless all of them hold the same text, or arrays of the same bytes."""
     from jax.experimental import multihost_utils
 
-    digests = np.asarray(multihost_utils.process_allgather(np.asarray(_digest(value), np.uint32)))
-    if np.any(digests != digests.flat[0]):
-        raise ValueError(f"{argument}: expected {expected}; got some that differ. {remedy}")
+    digests = np.ravel(multihost_utils.process_allgather(np.asarray(_digest(value), np.uint32)))
+    others = np.flatnonzero(digests != digests[0]).tolist()
+    if others:
+        raise ValueError(f"{argument}: expected {expected}; got another than process 0 in {others}. {remedy}")
 
 
 def agreed(value: bool) -> bool:

@@ -58,7 +58,8 @@ class GroupRun:
             for start, length in schedule.segments(self._longest()):
                 if self._stopped().all():
                     break
-                self.group, metrics = self.strategy.advance(self.group, length)
+                with self.job.naming_shapes("data"):
+                    self.group, metrics = self.strategy.advance(self.group, length)
                 self.step = start + length
                 self.recorder.add(metrics)
                 for first, found in self.recorder.news():
@@ -85,7 +86,8 @@ class GroupRun:
 
     def _evaluate(self) -> None:
         rule, stopped = self.job.early_stopping, self._stopped()
-        values = self.strategy.evaluate(self.group)
+        with self.job.naming_shapes("validation"):
+            values = self.strategy.evaluate(self.group)
         blank = {name: np.where(stopped, np.nan, each) for name, each in values.items()}
         self.recorder.add_evaluation(self.step, blank)
         if rule is not None and self.schedule.ends_an_interval(self.step):

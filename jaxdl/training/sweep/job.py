@@ -1,9 +1,10 @@
 """What all members have in common, and the pieces of which their states are put together."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jax.sharding import Sharding
 from jaxdl.training import programs
 from jaxdl.training.early_stopping import EarlyStopping, best, stopped
 from jaxdl.training.schedule import Schedule
-from jaxdl.training.sources import Arrays
+from jaxdl.training.sources import Arrays, naming_shapes
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
 from jaxdl.training.sweep.cells import Cell, MadeObjective, MadeStep, with_cell
@@ -61,6 +62,10 @@ class Job:
     def batch_outline(self) -> PyTree:
         """Shapes and dtypes of a batch."""
         return Arrays(self.data, None).outline(self.schedule.batch_size)
+
+    def naming_shapes(self, argument: Literal["data", "validation"]) -> AbstractContextManager[None]:
+        """While it is entered, an error about shapes says which data it is about."""
+        return naming_shapes(Arrays(getattr(self, argument), None), self.schedule.batch_size, argument)
 
     def measure_structure(self, single: TrainState) -> Any:
         """The structure of one measurement, or None."""

@@ -34,7 +34,10 @@ def joined_histories(histories: Sequence[History]) -> History:
     return replace(
         histories[-1],
         **{name: _below([getattr(each, name) for each in histories]) for name in ("train", "validation", "measures")},
-        **{name: _longest([getattr(each, name) for each in histories]) for name in ("validation_steps", "measure_steps")},
+        **{
+            name: _longest([getattr(each, name) for each in histories])
+            for name in ("validation_steps", "measure_steps")
+        },
     )
 
 

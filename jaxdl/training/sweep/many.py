@@ -12,6 +12,7 @@ from jaxdl.training.checkpoints import configuration
 from jaxdl.training.checkpoints.policy import Checkpoints
 from jaxdl.training.compilation import Stopwatch
 from jaxdl.training.early_stopping import EarlyStopping
+from jaxdl.training.fit import check_kinds
 from jaxdl.training.interruption import Interruptions
 from jaxdl.training.run_folder import Resume, check_saving
 from jaxdl.training.schedule import make_schedule
@@ -82,8 +83,8 @@ def run_many(
         tries one alone.
       order_key: as for `fit`. All members then see the same batches, which side by side are gathered once for all of
         them, and that is faster. None: each has the order of its own key.
-      early_stopping: as for `fit`, of every member for itself. The rows of a member that has stopped are NaN from then
-        on in `history.train`, and those of the state it returns in `history.validation`.
+      early_stopping: as for `fit`, of every member for itself. What the history has of a member after it stopped
+        is NaN; the final metrics of the result are those of the state that `member` returns.
       folder, checkpoints, resume, config: as for `fit`; `keep_best` has no meaning here. Every group of members has its
         own checkpoints in the folder, with its history; beside them stand `many.json`, how the members were grouped,
         and at the end `rows.csv`. The same call goes on with the groups that are not done, in the mode that was taken.
@@ -119,6 +120,7 @@ def run_many(
     if members_at_once is not None:
         checks.whole_number(members_at_once=members_at_once, minimum=1, remedy="None takes as many as fit.")
     placed = _checked_devices(devices)
+    check_kinds(folder=folder, checkpoints=checkpoints, early_stopping=early_stopping)
     check_saving(folder, checkpoints, resume)
     config, policy = configuration.plain(config), checkpoints or Checkpoints()
     if policy.keep_best:
@@ -163,9 +165,10 @@ def run_many(
     if kept is not None:  # the groups have to be found again
         members_at_once = _as_before(members_at_once, kept["members_at_once"], folder)
         mode, placed = kept["mode"] if mode == "auto" else mode, placed[: kept["devices"]]
-    plan = make_plan(
-        job, mode, placed, first, arrays[0], num_members=len(members), members_at_once=members_at_once
-    )  # fmt: skip
+    with job.naming_shapes("data"):
+        plan = make_plan(
+            job, mode, placed, first, arrays[0], num_members=len(members), members_at_once=members_at_once
+        )  # fmt: skip
     if runs is not None:
         runs.keep(
             {

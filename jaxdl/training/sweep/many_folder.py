@@ -146,7 +146,8 @@ def many_folder(
     def traced(state: TrainState, batch: PyTree, cell: Cell) -> Any:
         return at_cell(job.step, cell)(state, batch)
 
-    program = configuration.program_text(traced, jax.eval_shape(lambda s: s, first), job.batch_outline(), cell)
+    with job.naming_shapes("data"):
+        program = configuration.program_text(traced, jax.eval_shape(lambda s: s, first), job.batch_outline(), cell)
     return ManyFolder(
         folder, policy, resume, members=members, config={**options, "user": config}, program=program
     )  # fmt: skip

@@ -155,15 +155,26 @@ class ManyRuns(Members):
 
     def _values(self) -> dict[str, np.ndarray]:
         train = {f"train_{name}": self._last_epoch(values) for name, values in self.history.train.items()}
-        validation = {f"validation_{name}": values[:, -1] for name, values in self.history.validation.items()}
+        rows, columns = np.arange(len(self.members)), self._returned_evaluations()
+        validation = {f"validation_{name}": values[rows, columns] for name, values in self.history.validation.items()}
         return validation | train
+
+    def _returned_evaluations(self) -> np.ndarray:
+        """Which evaluation `(members,)` is that of the state which the member returns; -1 for the last."""
+        last = np.full(len(self.members), -1)
+        stopping = self.states.stopping
+        if stopping is None:
+            return last
+        best, end = np.asarray(stopping.best_step), np.asarray(stopping.stopped_at)
+        returned = np.where(best >= 0, best, end) if stopping.kept is not None else end
+        return np.where(end >= 0, np.searchsorted(self.history.validation_steps, returned), last)
 
     def _last_epoch(self, values: np.ndarray) -> np.ndarray:
         """Means `(members,)` over the last epoch that each member did, by rows `(members, steps)`."""
+        first = int(self.states.step) - values.shape[1]  # updates done before the first row
         ends = np.full(len(values), values.shape[1])
         if self.states.stopping is not None:
             stopped_at = np.asarray(self.states.stopping.stopped_at)
-            first = int(self.states.step) - values.shape[1]  # updates done before the first row
             ends = np.where(stopped_at >= 0, stopped_at - first, ends)
         rows = [row[max(end - self.history.steps_per_epoch, 0) : end] for row, end in zip(values, ends, strict=True)]
         return np.stack([row.astype(np.float64).mean() for row in rows])

@@ -45,14 +45,14 @@ def make_data(count=132, dtype=np.float32):
     return draws.rand(count, 4, 4, 1).astype(dtype), draws.randint(0, 10, count).astype(np.int32)
 
 
-def make_run(model, data, *, tx=None, average=True, **options):
+def make_run(model, data, *, tx=None, average=True, key=0, **options):
     """A step of Adam, with an average, and the state it begins with."""
     tx = optax.adam(1e-3) if tx is None else tx
     objective = training.supervised(
         model, jaxdl.losses.softmax_cross_entropy, metrics={"accuracy": jaxdl.losses.correct}
     )
     step = training.make_train_step(objective, tx, average=training.ema(0.9) if average else None, **options)
-    return step, training.init_state(model, tx, data[0][:1], key=jax.random.key(0), average=average)
+    return step, training.init_state(model, tx, data[0][:1], key=jax.random.key(key), average=average)
 
 
 def plain(tree):
