@@ -19,6 +19,7 @@ from jaxdl.training.sweep.job import Job
 
 PyTree = Any
 PLAN, ROWS = "many.json", "rows.csv"
+MOST = 8  # differences a message lists
 
 
 class ManyFolder:
@@ -44,7 +45,9 @@ class ManyFolder:
         program: str,
     ) -> None:
         self.folder, self.policy = Path(folder).absolute(), policy
-        self._members = [dict(member) for member in members]
+        self._members: list[dict[str, Any]] = configuration.plain({"members": [dict(each) for each in members]})[
+            "members"
+        ]
         self._config, self._program = config, program
         make_writable(self.folder)
         begun = any(self.folder.glob("members_*/checkpoints/[0-9]*"))
@@ -63,7 +66,7 @@ class ManyFolder:
     def keep(self, plan: Mapping[str, Any]) -> None:
         """Writes the plan, as a whole or not at all."""
         if self.plan is None:
-            self.plan = configuration.plain({**plan, "members": self._members})
+            self.plan = {**configuration.plain(plan), "members": self._members}
             text = json.dumps({"plan": self.plan, "sha256": _digest(self.plan)}, indent=1)
             self._write(PLAN, text)
 
@@ -90,14 +93,14 @@ class ManyFolder:
                 f"{path}: the file is missing or damaged; it says how the members were grouped. Take their states out "
                 "by restore_checkpoint(folder / 'members_...' / 'checkpoints', like), or pass another folder."
             )
-        found = configuration.differences(
-            {"members": kept["plan"]["members"]}, configuration.plain({"members": self._members})
-        )
+        before, now = (dict(enumerate(members)) for members in (kept["plan"]["members"], self._members))
+        found = configuration.differences(*({f"member {i}": each for i, each in m.items()} for m in (before, now)))
         if found:
+            more = f" (and {len(found) - MOST} more)" if len(found) > MOST else ""
             raise ValueError(
                 f"seeds, hyperparameters: expected those of the runs in {self.folder}; these differ:\n  "
-                + "\n  ".join(found)
-                + "\nPass them as they were, or another folder."
+                + "\n  ".join(found[:MOST])
+                + f"{more}\nPass them as they were, or another folder."
             )
         return kept["plan"]
 
