@@ -1,6 +1,6 @@
 """Times one training epoch of jaxdl, of JAX by hand, of Keras and of PyTorch, side by side.
 
-python -m benchmarks.epoch_time [--workload W1 W2] [--rounds 7] [--many] [--no-peers] [--write]
+python -m benchmarks.epoch_time [--workload W1 W2] [--rounds 7] [--no-peers] [--write]
 """
 
 import argparse
@@ -11,14 +11,14 @@ import numpy as np
 
 from benchmarks import report
 from benchmarks.bare_jax import BareScan, BareStep, BareStepOnDevice
-from benchmarks.library import Fit, RunMany
+from benchmarks.library import Fit
 from benchmarks.peers_keras import KerasFit
 from benchmarks.peers_torch import TorchTraining
 from benchmarks.timing import Entry, Timing, matmul_peak, measure
 from benchmarks.workloads import W1, WORKLOADS, Workload
 from jaxdl.diagnostics import measure_gradient_flow
 
-NUM_MEMBERS, MEASURE_EVERY, LONG_FIT, GROUP = 32, 50, 5, 10
+MEASURE_EVERY, LONG_FIT, GROUP = 50, 5, 10
 
 FIT = Entry("fit, epoch engine", partial(Fit, engine="epoch"))
 LIBRARY = (
@@ -42,17 +42,12 @@ PEERS = (
     Entry("PyTorch eager", partial(TorchTraining, compiled=False), is_peer=True),
     Entry("PyTorch compiled", partial(TorchTraining, compiled=True), is_peer=True),
 )
-MANY = tuple(
-    Entry(f"run_many, {mode}", partial(RunMany, mode=mode, members=NUM_MEMBERS), epochs=NUM_MEMBERS)
-    for mode in ("vmap", "map")
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.epoch_time", description=__doc__)
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--many", action="store_true", help=f"also W5: {NUM_MEMBERS} seeds of W1 as one program (slow)")
     parser.add_argument("--no-peers", action="store_true", help="without Keras and PyTorch")
     parser.add_argument("--write", action="store_true", help="put the tables into benchmarks/RESULTS.md")
     options = parser.parse_args(arguments)
@@ -63,9 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         workload = WORKLOADS[name]
         body = epoch_section(workload, rounds=options.rounds, with_peers=not options.no_peers)
         publish(f"{name}: {workload.title}", body, rounds=options.rounds, write=options.write)
-    if options.many:
-        title = f"W5: {NUM_MEMBERS} seeds of W1 by run_many, seconds a seed and epoch"
-        publish(title, many_section(rounds=options.rounds), rounds=options.rounds, write=options.write)
 
 
 def publish(title: str, body: str, *, rounds: int, write: bool) -> None:
@@ -106,11 +98,6 @@ def claims(workload: Workload, by_name: dict[str, Timing], bare: Sequence[Timing
         if entry.name in by_name and not by_name[entry.name].missing
     ]
     return "\n".join(lines)
-
-
-def many_section(*, rounds: int) -> str:
-    timings = measure([FIT, *MANY], W1, W1.data(), rounds=rounds)
-    return report.table(timings, timings[:1])
 
 
 if __name__ == "__main__":

@@ -66,27 +66,43 @@ class Fit:
 
 
 class RunMany:
-    """Each call of `train` is one epoch of other seeds, from freshly drawn parameters."""
+    """Each call of `train` is one epoch of other seeds, from freshly drawn parameters.
 
-    def __init__(self, workload: Workload, data: Data, *, mode: Literal["vmap", "map"], members: int) -> None:
-        self.mode: Literal["vmap", "map"] = mode
-        self.members, self.first_seed, self.batch_size = members, 0, workload.batch_size
+    Mode `fit` is a `fit` for each of them, one after the other.
+    """
+
+    def __init__(
+        self, workload: Workload, data: Data, *, mode: Literal["fit", "auto", "vmap", "map"], members: int, shared: bool
+    ) -> None:
+        self.mode: Literal["fit", "auto", "vmap", "map"] = mode
+        self.members, self.first_seed = members, 0
+        order_key = jax.random.key(3) if shared else None
+        self.options: dict[str, Any] = dict(
+            epochs=1, batch_size=workload.batch_size, order_key=order_key, progress=False
+        )
         self.step = make_step(workload, measure=None, measure_every=1)
         x = data.x[:1]
         self.init = jax.jit(
             lambda key: jaxdl.training.init_state(network(workload), self.step.tx, x, key=key)
         )  # compiled, because drawing the parameters is not what is timed
         self.on_device = jax.device_put((data.x, data.y))
-        self.states: Any = None
+        self.last: Any = None
+        self.engines: list[str] = []  # what was taken in each call
 
     def parameters(self) -> list[np.ndarray]:
-        return flat(jaxdl.training.member(self.states, 0).params)
+        return flat(self.last.params)
 
     def train(self) -> None:
         seeds = range(self.first_seed, self.first_seed + self.members)
         self.first_seed += self.members
-        self.states, _ = jaxdl.training.run_many(
-            self.step, self.init, self.on_device, seeds=seeds, epochs=1, batch_size=self.batch_size, mode=self.mode,
-            progress=False,
-        )  # fmt: skip
-        jax.block_until_ready(self.states)
+        if self.mode == "fit":
+            for seed in seeds:
+                state = self.init(jax.random.key(seed))
+                self.last, _ = jaxdl.training.fit(self.step, state, self.on_device, **self.options)
+        else:
+            runs = jaxdl.training.run_many(
+                self.step, self.init, self.on_device, seeds=seeds, mode=self.mode, **self.options
+            )
+            self.engines.append(runs.history.engine)
+            self.last = jaxdl.training.member(runs.states, 0)
+        jax.block_until_ready(self.last)

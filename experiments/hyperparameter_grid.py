@@ -1,7 +1,6 @@
 """One network trained at every cell of a grid of hyper-parameters and every seed, as one program."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -51,26 +50,21 @@ def train_grid(
 ) -> Grid:
     """Trains `recipe(**cell)` for every cell from the same draws; a seed gives the start and the order of the data."""
     train, validation = jax.device_put((train, validation))  # once, not for every member that is evaluated
-    tx = optax.inject_hyperparams(recipe)(**cells[0])
-    members = {
-        jax.random.key_data(jax.random.key(i)).tobytes(): divmod(i, len(seeds)) for i in range(len(cells) * len(seeds))
-    }
 
-    def init(key: jax.Array) -> jaxdl.training.TrainState:
-        cell, seed = members[jax.random.key_data(key).tobytes()]
-        state = jaxdl.training.init_state(model, tx, train.x[:1], key=jax.random.key(seeds[seed]))
-        values = {name: np.float32(value) for name, value in cells[cell].items()}
-        return replace(state, opt_state=state.opt_state._replace(hyperparams={**state.opt_state.hyperparams, **values}))
+    def make_step(**cell: Any) -> jaxdl.training.TrainStep:
+        return jaxdl.training.make_train_step(objective, recipe(**cell))
 
-    step = jaxdl.training.make_train_step(objective, tx)
+    def init(key: jax.Array, **cell: Any) -> jaxdl.training.TrainState:
+        return jaxdl.training.init_state(model, recipe(**cell), train.x[:1], key=key)
+
     states, history = jaxdl.training.run_many(
-        step, init, train, seeds=range(len(members)), epochs=epochs, batch_size=batch_size, validation=validation,
-        evaluate_every=epochs, mode=mode,
+        make_step, init, train, seeds=seeds, hyperparameters=cells, epochs=epochs, batch_size=batch_size,
+        validation=validation, evaluate_every=epochs, mode=mode,
     )  # fmt: skip
     shape = (len(cells), len(seeds))
     losses = [
         jaxdl.training.evaluate(objective, jaxdl.training.member(states, i), train)["loss"]
-        for i in range(len(members))
+        for i in range(len(cells) * len(seeds))
         if training_loss
     ]
     return Grid(

@@ -10,18 +10,9 @@ import numpy as np
 from scipy import stats
 
 from experiments.claims import Result, Verdict
+from jaxdl.training import mean_interval
 
 MIN_SEEDS = 5
-
-
-def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean and the ends of its two-sided t-interval; infinite ends for one value."""
-    values = np.asarray(values, float)
-    mean = float(values.mean())
-    if len(values) < 2:
-        return mean, -np.inf, np.inf
-    half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return mean, mean - half, mean + half
 
 
 def median_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95) -> tuple[float, float, float]:

@@ -1,5 +1,6 @@
 """Validators of arguments; each error says which argument, what was expected, what came, and what to do."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -84,7 +85,8 @@ def number(
 ) -> None:
     """Raises ValueError unless the one keyword left is a finite real scalar >= `minimum` (> it where `exclusive`).
 
-    With `finite=False` infinity will do; with `maximum`, it has to be at most that, too, and with `below` less than it.
+    With `minimum=-math.inf` any will do, with `finite=False` infinity, too; with `maximum` it has to be at most that as
+    well, and with `below` less than it.
     Of a traced scalar only shape and type are known, and checked.
     """
     ((name, value),) = argument.items()
@@ -98,7 +100,7 @@ def number(
         ok = ok and (maximum is None or bool(known <= maximum)) and (below is None or bool(known < below))
     if not ok:
         got = f"shape {np.shape(value)} of {kind}" if is_array and np.ndim(value) else repr(value)
-        domain = f"{'>' if exclusive else '>='} {minimum:g}"
+        domain = "" if minimum == -math.inf else f" {'>' if exclusive else '>='} {minimum:g}"
         domain += "" if maximum is None else f" and <= {maximum:g}"
         domain += "" if below is None else f" and < {below:g}"
-        raise ValueError(f"{name}: expected one {'finite ' * finite}number {domain}; got {got}. {remedy}")
+        raise ValueError(f"{name}: expected one {'finite ' * finite}number{domain}; got {got}. {remedy}")

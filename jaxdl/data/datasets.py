@@ -63,16 +63,23 @@ def load(
         )
     if name == "digits":
         return _load_digits()
-    archives_dir = _folder(data_dir, variable="JAXDL_DATA_DIR")
-    prepared_dir = _folder(cache_dir, variable="TFDS_DATA_DIR") or os.path.expanduser("~/tensorflow_datasets")
+    archives_dir, prepared_dir = folders(name, data_dir=data_dir, cache_dir=cache_dir)
     if name == "mnist":
-        if "://" in prepared_dir:
-            raise ValueError(
-                f"cache_dir: expected a local folder for 'mnist', got {prepared_dir!r}. "
-                "Pass cache_dir=, or point TFDS_DATA_DIR at a local folder."
-            )
         return load_mnist(data_dir=Path(archives_dir) if archives_dir else None, cache_dir=Path(prepared_dir))
     return load_tfds(name, data_dir=archives_dir, cache_dir=prepared_dir)
+
+
+def folders(
+    name: str, *, data_dir: str | os.PathLike[str] | None, cache_dir: str | os.PathLike[str] | None
+) -> tuple[str | None, str]:
+    """Where the archives and the prepared data of a data set are, by argument, environment or default."""
+    prepared_dir = _folder(cache_dir, variable="TFDS_DATA_DIR") or os.path.expanduser("~/tensorflow_datasets")
+    if name == "mnist" and "://" in prepared_dir:
+        raise ValueError(
+            f"cache_dir: expected a local folder for 'mnist', got {prepared_dir!r}. "
+            "Pass cache_dir=, or point TFDS_DATA_DIR at a local folder."
+        )
+    return _folder(data_dir, variable="JAXDL_DATA_DIR"), prepared_dir
 
 
 def _folder(given: str | os.PathLike[str] | None, *, variable: str) -> str | None:

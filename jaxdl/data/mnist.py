@@ -3,7 +3,9 @@
 import logging
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,12 +25,13 @@ MNIST = ArchiveSet(
         Archive("t10k-labels-idx1-ubyte.gz", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
     ),
 )
-_NUM_VALIDATION = 10_000
+NUM_VALIDATION = 10_000
+Contents = TypeVar("Contents")
 _LOGGER = logging.getLogger(__name__)
 
 
 def load_mnist(
-    *, data_dir: Path | None, cache_dir: Path, source: ArchiveSet = MNIST, num_validation: int = _NUM_VALIDATION
+    *, data_dir: Path | None, cache_dir: Path, source: ArchiveSet = MNIST, num_validation: int = NUM_VALIDATION
 ) -> Splits:
     """MNIST in its original order: the last `num_validation` images of the training file are the validation split.
 
@@ -58,13 +61,20 @@ def load_mnist(
 
 
 def _decode(source: ArchiveSet, *, data_dir: Path | None, cache_dir: Path) -> dict[str, np.ndarray]:
+    return with_builder(_read, source, data_dir=data_dir, cache_dir=cache_dir)
+
+
+def with_builder(
+    read: Callable[[Any], Contents], source: ArchiveSet, *, data_dir: Path | None, cache_dir: Path
+) -> Contents:
+    """What `read` makes of the prepared builder; the data are prepared, or anew where they cannot be read."""
     from jaxdl.data.mnist_builder import JaxdlMnist
 
     prepared = cache_dir / JaxdlMnist.name / str(JaxdlMnist.VERSION)
     damaged = False
     if prepared.is_dir():
         try:
-            return _read(JaxdlMnist(data_dir=cache_dir))
+            return read(JaxdlMnist(data_dir=cache_dir))
         except Exception as error:  # record files, protocol buffers and dataset_info.json each raise their own
             _LOGGER.warning("preparing %r anew: %s is damaged (%s)", source.name, prepared, error)
             damaged = True
@@ -79,10 +89,10 @@ def _decode(source: ArchiveSet, *, data_dir: Path | None, cache_dir: Path) -> di
         except OSError:
             if not prepared.is_dir():  # else another process was faster
                 raise
-    return _read(JaxdlMnist(data_dir=cache_dir))
+    return read(JaxdlMnist(data_dir=cache_dir))
 
 
-def _read(builder: object) -> dict[str, np.ndarray]:
+def _read(builder: Any) -> dict[str, np.ndarray]:
     train_x, train_y = read_split(builder, "train")
     test_x, test_y = read_split(builder, "test")
     return {"train_x": train_x, "train_y": train_y, "test_x": test_x, "test_y": test_y}

@@ -11,7 +11,7 @@ import numpy as np
 from jaxdl.data.splits import Splits, hold_out, scaled
 
 _RECORDS = 4096
-_VALIDATION_FRACTION = 6
+VALIDATION_FRACTION = 6
 
 
 def import_tfds() -> ModuleType:
@@ -40,6 +40,19 @@ def load_tfds(name: str, *, data_dir: str | None, cache_dir: str) -> Splits:
     Raises:
         ValueError, FileNotFoundError, RuntimeError, ImportError: as `jaxdl.data.load`.
     """
+    builder = prepared_builder(name, data_dir=data_dir, cache_dir=cache_dir)
+    present = set(builder.info.splits)
+    try:
+        train, test = (scaled(*read_split(builder, split)) for split in ("train", "test"))
+        if "validation" in present:
+            return Splits(train, scaled(*read_split(builder, "validation")), test)
+    except NotImplementedError as error:
+        raise needs_tensorflow(builder, name) from error
+    return Splits(*hold_out(train, num_validation=len(train.y) // VALIDATION_FRACTION), test)
+
+
+def prepared_builder(name: str, *, data_dir: str | None, cache_dir: str) -> Any:
+    """The TFDS builder of an image-classification data set with splits train and test, prepared if it was not."""
     tfds = import_tfds()
     try:
         builder = tfds.builder(name, data_dir=cache_dir)
@@ -57,16 +70,15 @@ def load_tfds(name: str, *, data_dir: str | None, cache_dir: str) -> Splits:
     present = set(builder.info.splits)
     if not {"train", "test"} <= present:
         raise ValueError(f"name: expected a data set with splits train and test, got {name!r} with {sorted(present)}.")
-    try:
-        train, test = (scaled(*read_split(builder, split)) for split in ("train", "test"))
-        if "validation" in present:
-            return Splits(train, scaled(*read_split(builder, "validation")), test)
-    except NotImplementedError as error:  # prepared as TFRecord
-        raise RuntimeError(
-            f"{name!r} is prepared in {builder.data_dir} as {builder.info.file_format}, which only TensorFlow reads. "
-            "Pass another cache_dir, or prepare it anew with file_format='array_record'."
-        ) from error
-    return Splits(*hold_out(train, num_validation=len(train.y) // _VALIDATION_FRACTION), test)
+    return builder
+
+
+def needs_tensorflow(builder: Any, name: str) -> RuntimeError:
+    """What to raise for data prepared as TFRecord, of which TFDS makes no data source."""
+    return RuntimeError(
+        f"{name!r} is prepared in {builder.data_dir} as {builder.info.file_format}, which only TensorFlow reads. "
+        "Pass another cache_dir, or prepare it anew with file_format='array_record'."
+    )
 
 
 def read_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import variance_scaling
 
+from jaxdl import checks
+
 Initializer = Any
+Scalar = float | jax.Array
 
 
 def lecun_normal() -> Initializer:
@@ -26,12 +29,12 @@ def glorot_normal() -> Initializer:
     return variance_scaling(1.0, "fan_avg", "normal")
 
 
-def he_normal(*, negative_slope: float = 0.0) -> Initializer:
+def he_normal(*, negative_slope: Scalar = 0.0) -> Initializer:
     """N(0, 2 / ((1 + a^2) fan_in)), a the rectifier's slope for negative inputs (He et al. 2015, eq. 10 and 15)."""
     return variance_scaling(_rectifier_scale(negative_slope), "fan_in", "normal")
 
 
-def he_uniform(*, negative_slope: float = 0.0) -> Initializer:
+def he_uniform(*, negative_slope: Scalar = 0.0) -> Initializer:
     """U(+-sqrt(6 / ((1 + a^2) fan_in))), with the variance of `he_normal`."""
     return variance_scaling(_rectifier_scale(negative_slope), "fan_in", "uniform")
 
@@ -46,7 +49,7 @@ def fan_out_normal() -> Initializer:
     return variance_scaling(1.0, "fan_out", "normal")
 
 
-def random_walk(activation: str, *, gain: float | None = None) -> Initializer:
+def random_walk(activation: str, *, gain: Scalar | None = None) -> Initializer:
     """N(0, omega^2 / fan_in), so that the log-norm of the back-propagated vector is a walk without drift.
 
     With N = fan_in: omega = exp(1 / (2N)) for linear units, sqrt(2) exp(1.2 / (max(N, 6) - 2.4)) for ReLU.
@@ -74,8 +77,8 @@ def random_walk(activation: str, *, gain: float | None = None) -> Initializer:
             "gain: expected a number for 'tanh', for which there is no closed form; got None. "
             "Tune it: 1.1 to 1.3 have been used."
         )
-    if gain is not None and not gain > 0:
-        raise ValueError(f"gain: expected a number > 0; got {gain}. Leave it out for the formula.")
+    if gain is not None:
+        checks.number(gain=gain, minimum=0, exclusive=True, remedy="Leave it out for the formula.")
 
     def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
         n = math.prod(shape[:-1])
@@ -86,7 +89,6 @@ def random_walk(activation: str, *, gain: float | None = None) -> Initializer:
     return init
 
 
-def _rectifier_scale(negative_slope: float) -> float:
-    if not math.isfinite(negative_slope):
-        raise ValueError(f"negative_slope: expected a finite number; got {negative_slope}. 0 is the plain ReLU.")
+def _rectifier_scale(negative_slope: Scalar) -> Scalar:
+    checks.number(negative_slope=negative_slope, minimum=-math.inf, remedy="0 is the plain ReLU.")
     return 2.0 / (1.0 + negative_slope**2)

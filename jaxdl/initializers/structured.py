@@ -11,7 +11,7 @@ from jaxdl import checks
 Initializer = Any
 
 
-def identity(scale: float = 1.0) -> Initializer:
+def identity(scale: float | jax.Array = 1.0) -> Initializer:
     """`scale` times the identity: input j goes to unit j.
 
     A kernel (in, out) that is not square is padded with zeros; a convolution kernel (..., in, out) has the identity at
@@ -34,7 +34,7 @@ def identity(scale: float = 1.0) -> Initializer:
     return init
 
 
-def sparse(num_nonzero: int = 15, *, stddev: float = 1.0) -> Initializer:
+def sparse(num_nonzero: int = 15, *, stddev: float | jax.Array = 1.0) -> Initializer:
     """Exactly `num_nonzero` incoming weights of every unit are N(0, stddev^2), the others 0; biases stay 0.
 
     The connections are drawn without replacement, for each unit by itself, so that units stay distinct and the size of
@@ -51,8 +51,7 @@ def sparse(num_nonzero: int = 15, *, stddev: float = 1.0) -> Initializer:
       Martens, "Deep learning via Hessian-free optimization", 2010, section 5.
     """
     checks.whole_number(num_nonzero=num_nonzero, minimum=1, remedy="Martens takes 15.")
-    if not stddev > 0:
-        raise ValueError(f"stddev: expected a number > 0; got {stddev}. 1 is the default.")
+    checks.number(stddev=stddev, minimum=0, exclusive=True, remedy="1 is the default.")
 
     def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
         _check_kernel(shape)

@@ -43,8 +43,13 @@ from jaxdl.training.state import make_state as make_state
 from jaxdl.training.step import Moment as Moment
 from jaxdl.training.step import TrainStep as TrainStep
 from jaxdl.training.step import make_train_step as make_train_step
+from jaxdl.training.sweep import ManyRuns as ManyRuns
+from jaxdl.training.sweep import ManyShapes as ManyShapes
+from jaxdl.training.sweep import Paired as Paired
+from jaxdl.training.sweep import mean_interval as mean_interval
 from jaxdl.training.sweep import member as member
 from jaxdl.training.sweep import run_many as run_many
+from jaxdl.training.sweep import run_shapes as run_shapes
 
 __all__ = [
     "Aux",
@@ -61,9 +66,12 @@ __all__ = [
     "Interrupted",
     "Layout",
     "LearningRateRange",
+    "ManyRuns",
+    "ManyShapes",
     "Moment",
     "NotFiniteError",
     "Objective",
+    "Paired",
     "RecompilationError",
     "RecompilationWarning",
     "Stopping",
@@ -84,12 +92,14 @@ __all__ = [
     "learning_rate_range",
     "make_state",
     "make_train_step",
+    "mean_interval",
     "member",
     "mixed_precision",
     "polyak",
     "replay",
     "restore_checkpoint",
     "run_many",
+    "run_shapes",
     "save_checkpoint",
     "supervised",
 ]

@@ -19,12 +19,15 @@ Weight = Callable[[jax.Array], jax.Array]
 class Ema:
     """The weight of the newest iterate in a bias-corrected exponential moving average; made by `ema`."""
 
-    decay: float
+    decay: float | jax.Array
 
     def __call__(self, count: jax.Array) -> jax.Array:
         """`(1 - d) / (1 - d^count)`."""
-        # 1 - d^n without the cancellation of d close to 1; the logarithm in Python's double precision.
-        log_decay = math.log(self.decay) if self.decay else -math.inf
+        # 1 - d^n without the cancellation of d close to 1; the logarithm in Python's double precision where it can be.
+        if isinstance(self.decay, jax.Array):
+            log_decay = jnp.log1p(-(1 - self.decay))
+        else:
+            log_decay = math.log(self.decay) if self.decay else -math.inf
         return jnp.minimum((1 - self.decay) / -jnp.expm1(jnp.asarray(count, jnp.float32) * log_decay), 1)
 
 
@@ -39,7 +42,7 @@ class Polyak:
         return 1 / jnp.maximum(jnp.asarray(count - self.start, jnp.float32), 1)
 
 
-def ema(decay: float) -> Ema:
+def ema(decay: float | jax.Array) -> Ema:
     """Exponential moving average of the iterates, bias-corrected: `e_t / (1 - d^t)`, `e_t = d e_{t-1} + (1 - d) w_t`.
 
     Args:
@@ -54,7 +57,7 @@ def ema(decay: float) -> Ema:
       Kingma and Ba, "Adam", 2015, section 7.2 (temporal averaging).
     """
     checks.number(decay=decay, minimum=0, below=1, remedy="0.999 remembers about 1,000 updates.")
-    return Ema(float(decay))
+    return Ema(decay if isinstance(decay, jax.Array) else float(decay))
 
 
 def polyak(*, start: int = 0) -> Polyak:

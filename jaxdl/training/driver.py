@@ -1,7 +1,7 @@
 """Driving a state through an epoch by one of the engines, with compilation on the watch."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,15 +12,13 @@ import numpy as np
 from jaxdl.training import programs
 from jaxdl.training.averaging import averaged
 from jaxdl.training.callbacks.protocol import Reason
-from jaxdl.training.early_stopping import EarlyStopping
 from jaxdl.training.engines import Engine
-from jaxdl.training.evaluation import evaluated, without_optimizer
+from jaxdl.training.evaluation import evaluated
 from jaxdl.training.history import History, LoopMetrics, Recorder
 from jaxdl.training.objective import AVERAGED
 from jaxdl.training.parallel import Layout
-from jaxdl.training.replay import BadStep, found_again
 from jaxdl.training.schedule import Schedule
-from jaxdl.training.state import TrainState
+from jaxdl.training.state import TrainState, without_optimizer
 from jaxdl.training.step import TrainStep
 from jaxdl.tree import num_examples
 
@@ -49,25 +47,18 @@ class Driver:
     def advance(self, engine: Engine, state: TrainState, start: int, length: int) -> tuple[TrainState, Any]:
         """`length` steps from step `start`; the metrics are stacked, or those of each step of the loop."""
         if engine == "epoch":
-            return epoch_segment(self.watch, state, self.data, self.schedule, self.step, length, layout=self.layout)
+            return self._paced(
+                epoch_segment(self.watch, state, self.data, self.schedule, self.step, length, layout=self.layout)
+            )
         order = self._order_of_epoch(state, start)
         if engine == "chunk":
             static = tuple((self._batches | dict(length=length)).items())
             call = self.watch.compiled(programs.chunk_program, state, self.data, order, static=static)
-            return call(state, self.data, order)
+            return self._paced(call(state, self.data, order))
         return self._loop(state, order, start, length)
 
     def position(self) -> None:
         """Of the data beside the step counter: arrays have none."""
-
-    def bad_step(self, start: TrainState, position: None, failed_step: int) -> BadStep:
-        """A step that failed, by the state at the start of its segment."""
-        return found_again(self.step, start, self.data, self.schedule, failed_step, layout=self.layout)
-
-    def observed(self, early_stopping: EarlyStopping, state: TrainState, values: Mapping[str, Any]) -> TrainState:
-        """The state after early stopping has seen the values of an evaluation."""
-        value = jnp.asarray(early_stopping.value(values), jnp.float32)
-        return self.watch.compiled(programs.observe_program, state, value, early_stopping=early_stopping)(state, value)
 
     def close(self) -> None:
         """Lets go of what the driver holds open: nothing."""
@@ -85,9 +76,12 @@ class Driver:
         for i in range(start, start + length):
             if apart and i % every == 0:
                 records.measures.append(measure(state, self.data, order))  # pyright: ignore[reportPossiblyUnboundVariable]
-            state, metrics = call(state, self.data, order, self._one)
+            state, metrics = self._paced(call(state, self.data, order, self._one))
             records.steps.append(metrics)
         return state, records
+
+    def _paced(self, values: PyTree) -> PyTree:
+        return values if self.layout is None else self.layout.paced(values)
 
     def _order_of_epoch(self, state: TrainState, start: int) -> jax.Array:
         epoch = start // self.schedule.steps_per_epoch
@@ -107,7 +101,6 @@ def epoch_segment(
     step: TrainStep,
     length: int,
     *,
-    side_by_side: bool = False,
     layout: Layout | None = None,
 ) -> tuple[TrainState, Any]:
     """`length` steps that end with their epoch at the latest, in one program."""
@@ -122,9 +115,8 @@ def epoch_segment(
             layout=layout,
         ).items()
     )
-    options = dict(side_by_side=side_by_side, static=static)
     arguments = (state, data, schedule.order_key)
-    return watch.compiled(programs.epoch_program, *arguments, **options)(*arguments)
+    return watch.compiled(programs.epoch_program, *arguments, static=static)(*arguments)
 
 
 def faster_engine(driver: Driver, state: TrainState) -> Engine:

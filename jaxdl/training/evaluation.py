@@ -1,17 +1,18 @@
 """Exact evaluation: every example counts once, whatever the batch size."""
 
-from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxdl import checks
+from jaxdl.data.streaming import is_streamed
 from jaxdl.training.objective import Objective
 from jaxdl.training.parallel import Layout
 from jaxdl.training.programs import evaluation_program
-from jaxdl.training.state import TrainState, check_state
+from jaxdl.training.state import TrainState, check_state, without_optimizer
 from jaxdl.training.step import TrainStep
+from jaxdl.training.streamed_evaluation import evaluate_stream
 from jaxdl.tree import num_examples
 
 PyTree = Any
@@ -28,7 +29,8 @@ def evaluate(
     Args:
       objective: such as `supervised(...)`.
       state: parameters and model state are used.
-      data: pytree of arrays with one leading example axis, such as `(x, y)`.
+      data: pytree of arrays with one leading example axis, such as `(x, y)`; or what is streamed, see
+        `jaxdl.data.as_stream`, of which one pass is evaluated.
       batch_size: examples a batch; it changes memory and speed, not the result (beyond rounding).
       layout: devices that share each batch, such as `data_parallel()`; of several processes each passes its own part
         of the data, and gets the mean over all.
@@ -43,15 +45,13 @@ def evaluate(
         raise TypeError("objective: expected an objective; got a TrainStep. Pass step.objective.")
     checks.objective(objective)
     check_state(state)
+    if is_streamed(data):
+        sharding = None if layout is None else layout.batch_sharding
+        return evaluate_stream(objective, state, data, batch_size=batch_size, sharding=sharding)
     if layout is not None:
         state, data = layout.place_state(without_optimizer(state)), layout.place_data(data)
     values = evaluated(objective, state, data, batch_size=batch_size, layout=layout)
     return {name: float(value) for name, value in values.items()}
-
-
-def without_optimizer(state: TrainState) -> TrainState:
-    """The state without what evaluation does not read: one program then serves every optimizer, and averages too."""
-    return replace(state, opt_state=(), average=None, stopping=None)
 
 
 def evaluated(

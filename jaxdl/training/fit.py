@@ -2,28 +2,29 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxdl import checks
-from jaxdl.training import programs
 from jaxdl.training.callbacks import Callback, Callbacks, Event, JSONLLog, ProgressBar
 from jaxdl.training.checkpoints import configuration
 from jaxdl.training.checkpoints.policy import Checkpoints
-from jaxdl.training.driver import Driver, faster_engine, metric_names, timed_evaluation
+from jaxdl.training.compilation import Stopwatch
+from jaxdl.training.driver import Driver, faster_engine
 from jaxdl.training.early_stopping import EarlyStopping
 from jaxdl.training.engines import ENGINES, Engine
 from jaxdl.training.history import History, Recorder
 from jaxdl.training.interruption import Interruptions
 from jaxdl.training.loop import Loop
 from jaxdl.training.parallel import Layout
-from jaxdl.training.run_folder import Resume, RunFolder
-from jaxdl.training.schedule import Schedule, make_schedule
+from jaxdl.training.run_folder import Resume, RunFolder, check_saving
+from jaxdl.training.schedule import Schedule, check_arguments, check_batch_size, scheduled
+from jaxdl.training.sources import Arrays, Streamed, check_followers, naming_shapes, training_source, validation_source
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
+from jaxdl.training.streaming import StreamDriver
 
 PyTree = Any
 
@@ -43,6 +44,7 @@ def fit(
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int,
+    steps_per_epoch: int | None = None,
     validation: PyTree = None,
     evaluate_every: int = 1,
     engine: Engine | Literal["auto"] = "epoch",
@@ -68,11 +70,13 @@ def fit(
     Args:
       step: from `make_train_step`.
       state: from `init_state` or `make_state`; it stays valid.
-      data: pytree of arrays with one leading example axis, such as `(x, y)` or a split of `jaxdl.data.load`.
+      data: pytree of arrays with one leading example axis, such as `(x, y)` or a split of `jaxdl.data.load`; or what
+        is streamed, see `jaxdl.data.as_stream`: a data set's name, a `Stream`, a Grain dataset, an iterable of batches.
       epochs: epochs that shall be done in total, or
       steps: steps that shall be done in total; exactly one of the two.
       batch_size: examples a step.
-      validation: like `data`; evaluated exactly, at the end and
+      steps_per_epoch: of a stream that does not know how long its epochs are; for no other data.
+      validation: like `data`, of a stream one pass; evaluated exactly, at the end and
       evaluate_every: after so many epochs.
       engine: `"epoch"` (one program an epoch), `"chunk"` (scans of `chunk_size` steps), `"loop"` (one step a call),
         or `"auto"`: the faster of epoch and loop, measured on a copy of the state and kept in `history.engine`.
@@ -109,28 +113,33 @@ def fit(
       CheckpointWriteError: an OSError: the folder cannot be written or the disk is full; earlier checkpoints stay. It
         carries state and history.
     """
-    if layout is not None:
-        state, data = layout.place_state(state), layout.place_data(data)
-        validation = None if validation is None else layout.place_data(validation)
-    schedule = make_schedule(
-        step, state, data, validation, epochs=epochs, steps=steps, batch_size=batch_size,
-        evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
+    check_arguments(
+        step, state, batch_size=batch_size, evaluate_every=evaluate_every, order_key=order_key, epochs=epochs,
+        steps=steps,
     )  # fmt: skip
     checks.one_of(engine=engine, among=(*ENGINES, "auto"), remedy="Use 'epoch'.")
     checks.whole_number(chunk_size=chunk_size, minimum=1, remedy="Try 100.")
+    check_kinds(folder=folder, checkpoints=checkpoints, early_stopping=early_stopping, layout=layout)
+    check_saving(folder, checkpoints, resume)
+    callbacks = Callbacks.checked(callbacks)
+    config = configuration.plain(config)
+    policy = checkpoints or Checkpoints()
     if layout is not None:
         layout.check_batch(batch_size, microbatches=step.microbatches)
-    if folder is None and (checkpoints is not None or resume != "auto"):
-        raise ValueError(
-            "folder: expected the folder of the run, since checkpoints or resume are given; got None. "
-            "Pass for example folder='runs/a'."
-        )
-    checks.one_of(resume=resume, among=("auto", "never", "must"), remedy="'auto' goes on where it can.")
-    policy = checkpoints or Checkpoints()
-    watch = programs.Stopwatch()
-    data = jax.device_put(data)
-    validation = None if validation is None else jax.device_put(validation)
-    _check_metrics(step, state, validation, policy, early_stopping)
+        state = layout.place_state(state)
+    source = training_source(
+        data, batch_size=batch_size, shuffle=shuffle, key=state.key if order_key is None else order_key, layout=layout,
+        steps_per_epoch=steps_per_epoch,
+    )  # fmt: skip
+    validating = validation_source(validation, layout=layout)
+    check_batch_size(batch_size, source.num_examples)
+    schedule = scheduled(
+        state, num_examples=source.num_examples, steps_per_epoch=source.steps_per_epoch(batch_size), epochs=epochs,
+        steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
+    )  # fmt: skip
+    check_followers(
+        step, state, validating, early_stopping=early_stopping, checkpoints=policy if policy.keep_best else None
+    )  # fmt: skip
     if early_stopping is not None:
         state = early_stopping.start(state)
     elif state.stopping is not None:
@@ -138,38 +147,43 @@ def fit(
             "early_stopping: expected what the run of this state began with; got None. Pass it again, or drop what it "
             "remembers by dataclasses.replace(state, stopping=None)."
         )
-    options = _options(step, state, data, validation, schedule, early_stopping)
-    config = configuration.plain(config)
     recorder = Recorder(
         first_step=schedule.first_step, time_axis=0, measure_every=step.measure_every, guard=step.guard
     )  # fmt: skip
-    run, resumed = None, False
+    run, resumed, position = None, False, None
     if folder is not None:
-        batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batch_size, *leaf.shape[1:]), leaf.dtype), data)
-        program = configuration.program_text(step, *jax.eval_shape(lambda *args: args, state, batch))
+        batch = source.outline(batch_size)
+        with naming_shapes(source, batch_size, "data"):
+            program = configuration.program_text(step, jax.eval_shape(lambda state: state, state), batch)
+        options = _options(step, state, source, validating, schedule, early_stopping)
         run = RunFolder(folder, policy, config={**options, "user": config}, program=program)
         measure = None if step.measure is None else jax.tree.structure(jax.eval_shape(step.measured, state, batch))
         found = run.resume(resume, state, recorder, measure)
-        state, schedule = found.state, schedule.begun_at(int(found.state.step))
-        resumed = found.from_checkpoint
-    listeners: list[Any] = [ProgressBar(progress)] if jax.process_index() == 0 else []
-    if run is not None and jax.process_index() == 0:
-        listeners.append(JSONLLog(run.folder / "log.jsonl"))
-    driver = Driver(step, data, schedule, watch, layout)
+        state, position, resumed = found
+        schedule = schedule.begun_at(int(state.step))
+    watch = Stopwatch()
+    driver = source.driver(step, schedule, watch, position)
     state = jax.tree.map(jnp.copy, state)  # the programs overwrite their state in place; the caller keeps theirs
-    chosen = faster_engine(driver, state) if engine == "auto" else engine
+    chosen = "stream" if isinstance(driver, StreamDriver) else engine
+    if isinstance(driver, Driver) and engine == "auto":
+        chosen = faster_engine(driver, state)
     longest = schedule.steps_per_epoch if chosen == "epoch" else chunk_size
-    validate = partial(timed_evaluation, watch, step, validation=validation, layout=layout)
+    if run is not None and policy.every_steps is not None:
+        longest = min(longest, policy.every_steps)
     with Interruptions(active=run is not None) as interruptions:
         loop = Loop(
+            step=step,
+            source=source,
+            validation=validating,
+            schedule=schedule,
             driver=driver,
+            watch=watch,
             engine=chosen,
-            longest=longest if run is None or policy.every_steps is None else min(longest, policy.every_steps),
+            longest=longest,
             state=state,
             recorder=recorder,
-            callbacks=Callbacks([*listeners, *Callbacks.checked(callbacks)]),
+            callbacks=Callbacks([*_listeners(run, progress), *callbacks]),
             interruptions=interruptions,
-            validate=None if validation is None else validate,
             early_stopping=early_stopping,
             folder=run,
             resumed=resumed,
@@ -179,29 +193,37 @@ def fit(
     return FitResult(loop.state, history)
 
 
-def _check_metrics(
-    step: TrainStep, state: TrainState, validation: PyTree, policy: Checkpoints, early_stopping: EarlyStopping | None
-) -> None:
-    """What follows a validation metric needs validation data that have it; said now, not after an epoch."""
-    followers = dict(early_stopping=early_stopping, checkpoints=policy if policy.keep_best else None)
-    for name, follower in followers.items():
-        if follower is None:
-            continue
-        if validation is None:
-            raise ValueError(f"validation: expected data, since {name} follows a metric of them; got None. Pass some.")
-        names = metric_names(step, state, validation)
-        if follower.metric not in names:
-            raise ValueError(
-                f"{name}: expected a metric among {names}; got {follower.metric!r}. "
-                "Name one of these, or add it to the objective."
+_KINDS: dict[str, tuple[Any, str]] = {
+    "folder": ((str, os.PathLike), "'runs/a'"),
+    "checkpoints": (Checkpoints, "jaxdl.training.Checkpoints(every_steps=1000)"),
+    "early_stopping": (EarlyStopping, "jaxdl.training.EarlyStopping(patience=10)"),
+    "layout": (Layout, "jaxdl.training.data_parallel()"),
+}
+
+
+def check_kinds(**given: Any) -> None:
+    """Raises TypeError for an option of another kind."""
+    for name, value in given.items():
+        kind, example = _KINDS[name]
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(
+                f"{name}: expected None or what looks like {example}; got {type(value).__name__}. Pass that."
             )
+
+
+def _listeners(run: RunFolder | None, progress: bool | None) -> list[Callback]:
+    """The bar and the log, of the first process alone."""
+    if jax.process_index() > 0:
+        return []
+    bar: list[Callback] = [ProgressBar(progress)]
+    return bar if run is None else [*bar, JSONLLog(run.folder / "log.jsonl")]
 
 
 def _options(
     step: TrainStep,
     state: TrainState,
-    data: PyTree,
-    validation: PyTree,
+    source: Arrays | Streamed,
+    validation: Arrays | Streamed | None,
     schedule: Schedule,
     early_stopping: EarlyStopping | None,
 ) -> configuration.Config:
@@ -209,7 +231,7 @@ def _options(
     stopping = {
         "rule": repr(early_stopping),
         "evaluate_every": schedule.evaluate_every,
-        "validation": configuration.data_fingerprint(validation),
+        "validation": None if validation is None else validation.fingerprint(),
     }
     key = schedule.order_key
     return configuration.plain(
@@ -222,6 +244,6 @@ def _options(
             "average": repr(step.average),
             "guard": step.guard,
             "early_stopping": stopping if early_stopping is not None else None,
-            "data": configuration.data_fingerprint(data),
+            "data": source.fingerprint(),
         }
     )

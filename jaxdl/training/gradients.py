@@ -164,4 +164,11 @@ def _checked(result: Any) -> tuple[jax.Array, Aux]:
             f"objective: expected metrics by other names than {', '.join(RESERVED)}, and these or its own behind "
             f"{AVERAGED!r}; got {taken}. Rename them."
         )
+    losses, metrics = result[0], result[1].metrics
+    for name, values in metrics.items():
+        if jnp.shape(values) != jnp.shape(losses):
+            raise ValueError(
+                f"objective: expected a metric {name!r} of one value per example, shape {jnp.shape(losses)}; got shape "
+                f"{jnp.shape(values)}. Reduce over every axis but the first, and leave the mean over examples to jaxdl."
+            )
     return result

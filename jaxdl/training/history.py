@@ -156,6 +156,11 @@ class Recorder:
             {name: values[..., i] for name, values in validation.items()} for i in range(len(self._evaluation_steps))
         ]
 
+    @property
+    def evaluation_steps(self) -> list[int]:
+        """Updates done at each evaluation so far."""
+        return list(self._evaluation_steps)
+
     def evaluations(self, name: str) -> list[np.ndarray]:
         """All values of a validation metric so far."""
         return [values[name] for values in self._evaluations]

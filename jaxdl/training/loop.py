@@ -10,16 +10,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl.training import programs
 from jaxdl.training.callbacks import CallbackError, Callbacks, Evaluation, RunEnd, RunStart, Saved, Steps
 from jaxdl.training.callbacks.protocol import Reason
 from jaxdl.training.checkpoints.store import CheckpointWriteError
+from jaxdl.training.compilation import Stopwatch
 from jaxdl.training.driver import Driver, finished
 from jaxdl.training.early_stopping import EarlyStopping, best, stopped
 from jaxdl.training.history import History, Recorder
 from jaxdl.training.interruption import Interrupted, Interruptions
 from jaxdl.training.replay import NotFiniteError, explanation, message, save_bad_step
 from jaxdl.training.run_folder import RunFolder
+from jaxdl.training.schedule import Schedule
+from jaxdl.training.sources import Arrays, Streamed, naming_shapes
 from jaxdl.training.state import TrainState
+from jaxdl.training.step import TrainStep
+from jaxdl.training.streaming import StreamDriver
 
 PyTree = Any
 Values = dict[str, np.ndarray]
@@ -29,14 +35,18 @@ Values = dict[str, np.ndarray]
 class Loop:
     """Advances `state` to the end of the run, or to what ends it before; `state` is always one that can go on."""
 
-    driver: Driver
+    step: TrainStep
+    source: Arrays | Streamed
+    validation: Arrays | Streamed | None
+    schedule: Schedule
+    driver: Driver | StreamDriver
+    watch: Stopwatch
     engine: Any
     longest: int
     state: TrainState
     recorder: Recorder
     callbacks: Callbacks
     interruptions: Interruptions
-    validate: Callable[[TrainState], Values] | None
     early_stopping: EarlyStopping | None
     folder: RunFolder | None
     resumed: bool
@@ -73,7 +83,7 @@ class Loop:
         return history
 
     def _beginning(self) -> RunStart:
-        schedule = self.driver.schedule
+        schedule = self.schedule
         return RunStart(
             folder=None if self.folder is None else self.folder.folder,
             first_step=self._step,
@@ -86,17 +96,23 @@ class Loop:
         )
 
     def _train(self) -> Reason:
-        schedule = self.driver.schedule
-        self._halted = self.driver.step.guard in ("stop", "raise") and int(self.state.bad_step) >= 0
+        schedule = self.schedule
+        self._halted = self.step.guard in ("stop", "raise") and int(self.state.bad_step) >= 0
+        if self.resumed and not self._halted and self._missed_an_evaluation():
+            self._evaluate()
         for start, length in schedule.segments(self.longest):
             if self._halted or stopped(self.state):
                 break
             self._starts.append((jax.tree.map(jnp.copy, self.state), self.driver.position()))
-            self.state, metrics = self.driver.advance(self.engine, self.state, start, length)
+            with naming_shapes(self.source, schedule.batch_size, "data"):
+                if isinstance(self.driver, StreamDriver):
+                    self.state, metrics = self.driver.advance(self.state, start, length)
+                else:
+                    self.state, metrics = self.driver.advance(self.engine, self.state, start, length)
             self._step = start + length
             self._take(self.recorder.add(metrics))
-            if not self._halted and self.validate is not None and schedule.evaluates_after(self._step):
-                self._evaluate(self.validate)
+            if not self._halted and schedule.evaluates_after(self._step):
+                self._evaluate()
             if not self._halted and self.folder is not None:
                 self._visit(self.folder)
         self._take(self.recorder.fetch())
@@ -108,7 +124,7 @@ class Loop:
             self.callbacks.tell(Steps(start, metrics))
         if failed_step is None or self._halted:
             return
-        if self.driver.step.guard == "stop":
+        if self.step.guard == "stop":
             self._halted, self._step = True, failed_step
             self.state = replace(self.state, step=jnp.asarray(failed_step, jnp.int32))
             self.recorder.drop_after(failed_step)
@@ -119,28 +135,43 @@ class Loop:
         start, position = max(
             (pair for pair in self._starts if int(pair[0].step) <= failed_step), key=lambda pair: int(pair[0].step)
         )
-        if self.driver.step.guard == "raise":  # the state has not moved since
+        if self.step.guard == "raise":  # the state has not moved since
             still = replace(self.state, step=jnp.asarray(failed_step, jnp.int32), bad_step=jnp.full((), -1, jnp.int32))
-            bad = self.driver.bad_step(start, position, failed_step)._replace(state=still)
+            start = still if isinstance(self.source, Arrays) else start
+            bad = self.source.bad_step(self.step, self.schedule, start, position, failed_step)._replace(state=still)
         else:
-            bad = self.driver.bad_step(start, position, failed_step)
-        text = message(failed_step, explanation(self.driver.step, bad))
+            bad = self.source.bad_step(self.step, self.schedule, start, position, failed_step)
+        text = message(failed_step, explanation(self.step, bad))
         place: Path | None = None
-        if self.folder is not None:
+        if self.folder is not None and bad.batch is not None:
             place = save_bad_step(self.folder.folder / "not_finite", bad, text)
             text += f" State and batch are in {place}; see jaxdl.training.replay."
         raise NotFiniteError(text, state=bad.state, batch=bad.batch, step=failed_step, folder=place)
 
-    def _evaluate(self, validate: Callable[[TrainState], Values]) -> None:
-        values = validate(self.state)
+    def _missed_an_evaluation(self) -> bool:
+        """Whether the run was saved between the last step of an epoch and its evaluation, as after an error."""
+        due = self.schedule.ends_an_interval(self._step) and not stopped(self.state)
+        return due and self._step > max(self.recorder.evaluation_steps, default=0)
+
+    def _evaluate(self) -> None:
+        if self.validation is None:
+            return
+        with naming_shapes(self.validation, 1, "validation"):
+            values = self.validation.evaluate(self.step, self.state, self.watch)
         self._take(self.recorder.fetch())
         if self._halted:
             return
         self.recorder.add_evaluation(self._step, values)
         self._values, self._values_step = values, self._step
         self.callbacks.tell(Evaluation(self._step, {name: float(value) for name, value in values.items()}))
-        if self.early_stopping is not None:
-            self.state = self.driver.observed(self.early_stopping, self.state, values)
+        # An evaluation that only ends this call is none of the run's: a longer run would not have it.
+        if self.early_stopping is not None and self.schedule.ends_an_interval(self._step):
+            self.state = self._observed(self.early_stopping, values)
+
+    def _observed(self, early_stopping: EarlyStopping, values: Values) -> TrainState:
+        value = jnp.asarray(early_stopping.value(values), jnp.float32)
+        call = self.watch.compiled(programs.observe_program, self.state, value, early_stopping=early_stopping)
+        return call(self.state, value)
 
     def _visit(self, folder: RunFolder) -> None:
         """Saves where that is due, or asked for by a signal."""
@@ -209,7 +240,7 @@ class Loop:
             self.folder.store.close()
 
     def _history(self, ended: Reason) -> History:
-        return finished(self.recorder, self.driver.schedule, self.engine, self.driver.watch, self.state, ended=ended)
+        return finished(self.recorder, self.schedule, self.engine, self.watch, self.state, ended=ended)
 
 
 def _of(state: TrainState) -> Any:

@@ -33,20 +33,12 @@ def over_members(fn: Callable[[TrainState], Any], side_by_side: bool) -> Callabl
     return jax.vmap(fn, in_axes=(axes,), out_axes=(axes, 0))
 
 
-@partial(jax.jit, static_argnames=("side_by_side", "static"), donate_argnums=0)
+@partial(jax.jit, static_argnames=("static",), donate_argnums=0)
 def epoch_program(
-    state: TrainState,
-    data: PyTree,
-    order_key: jax.Array | None,
-    *,
-    side_by_side: bool,
-    static: tuple[tuple[str, Any], ...],
+    state: TrainState, data: PyTree, order_key: jax.Array | None, *, static: tuple[tuple[str, Any], ...]
 ) -> Any:
-    """`engines.whole_epoch`, compiled; `static` holds its keyword arguments.
-
-    With an `order_key` members side by side have one order: their batch is gathered once, not once for each.
-    """
-    return over_members(lambda state: engines.whole_epoch(state, data, order_key, **dict(static)), side_by_side)(state)
+    """`engines.whole_epoch`, compiled; `static` holds its keyword arguments."""
+    return engines.whole_epoch(state, data, order_key, **dict(static))
 
 
 @partial(jax.jit, static_argnames=("static",), donate_argnums=0)

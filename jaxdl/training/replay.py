@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdl.diagnostics import gradient_flow, signal_propagation
 from jaxdl.training import engines
@@ -84,6 +85,11 @@ def found_again(
 
 def explanation(step: TrainStep, bad: BadStep) -> str:
     """Where it began, in words: in the batch, in the parameters, in a layer's signal, or in its gradient."""
+    if bad.batch is None:
+        return (
+            f"Its batch is gone with the stream, which cannot be read twice; the state is that before step "
+            f"{int(bad.state.step)}."
+        )
     spoiled = [path for path, leaf in leaf_paths(bad.batch).items() if not _finite(leaf)]
     if spoiled:
         return f"The batch of that step holds numbers that are not finite, in its leaf {spoiled[0] or '(root)'!r}."
@@ -94,7 +100,30 @@ def explanation(step: TrainStep, bad: BadStep) -> str:
     layers = [layer for layer in flow.layers if layer in {layer_of(path) for path in lost} | set(lost)]
     if layers:
         return f"The first layer whose parameters are not finite by then is {layers[0]}."
-    return f"All parameters are finite by then; {_signal(step, bad, at_hand)}of the gradient: {flow.verdict()}."
+    return (
+        f"All parameters are finite by then; {_examples(step, bad, at_hand)}{_signal(step, bad, at_hand)}"
+        f"of the gradient: {flow.verdict()}."
+    )
+
+
+def _examples(step: TrainStep, bad: BadStep, at_hand: Any) -> str:
+    """Which examples have losses that are not finite, and their labels: one that is no class is told by that."""
+    losses, _ = jax.jit(partial(step.objective, train=True))(bad.state.params, bad.batch, **at_hand)
+    if not losses.is_fully_addressable:
+        return ""
+    rows = np.flatnonzero(~np.isfinite(np.asarray(losses, np.float32)))
+    if not len(rows) or len(rows) == len(losses):
+        return ""
+    labels = [
+        f"leaf {path!r} holds {np.asarray(leaf[int(rows[0])]).item()}"
+        for path, leaf in leaf_paths(bad.batch).items()
+        if leaf.ndim == 1 and jnp.issubdtype(leaf.dtype, jnp.integer)
+    ]
+    with_labels = f" (there {', '.join(labels)})" if labels else ""
+    return (
+        f"{len(rows)} of {len(losses)} examples have a loss that is not finite, the first at row {rows[0]} of the "
+        f"batch{with_labels}; "
+    )
 
 
 def _signal(step: TrainStep, bad: BadStep, at_hand: Any) -> str:

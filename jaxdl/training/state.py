@@ -1,6 +1,6 @@
 """The training state: one frozen pytree that holds all a run needs to go on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -150,3 +150,8 @@ def check_state(state: Any, *, argument: str = "state") -> None:
             f"{argument}: expected a TrainState; got {type(state).__name__}. "
             "Make one with init_state(model, tx, x, key=key), or with make_state(params, tx, key=key)."
         )
+
+
+def without_optimizer(state: TrainState) -> TrainState:
+    """The state without what evaluation does not read: one program then serves every optimizer, and averages too."""
+    return replace(state, opt_state=(), average=None, stopping=None)

@@ -231,4 +231,6 @@ def make_train_step(
 def finite_entries(tree: PyTree) -> jax.Array:
     """Whether all floating-point numbers of a tree are finite, bool scalar."""
     floating = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in floating]).all() if floating else jnp.bool_(True)
+    # x - x is 0 or NaN, and a sum of numbers is a faster loop than a conjunction of flags.
+    sums = [jnp.sum(leaf - leaf, dtype=jnp.promote_types(leaf.dtype, jnp.float32)) for leaf in floating]
+    return jnp.stack(sums).sum() == 0 if sums else jnp.bool_(True)

@@ -167,7 +167,7 @@ def test_arguments_out_of_range():
         random_walk("selu")
     with pytest.raises(ValueError, match=r"gain: expected a number for 'tanh'.*got None"):
         random_walk("tanh")
-    with pytest.raises(ValueError, match=r"gain: expected a number > 0; got -1"):
+    with pytest.raises(ValueError, match=r"gain: expected one finite number > 0; got -1"):
         random_walk("relu", gain=-1)
-    with pytest.raises(ValueError, match=r"negative_slope: expected a finite number; got nan"):
+    with pytest.raises(ValueError, match=r"negative_slope: expected one finite number; got nan"):
         he_normal(negative_slope=float("nan"))

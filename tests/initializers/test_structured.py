@@ -86,7 +86,7 @@ def test_sparse_arguments_out_of_range():
         sparse()(KEY, (8, 3))
     with pytest.raises(ValueError, match=r"num_nonzero: expected a whole number >= 1; got 0"):
         sparse(0)
-    with pytest.raises(ValueError, match=r"stddev: expected a number > 0; got 0"):
+    with pytest.raises(ValueError, match=r"stddev: expected one finite number > 0; got 0"):
         sparse(stddev=0)
 
 

@@ -18,7 +18,7 @@ VARIABLES = {
 
 
 def test_the_layers_of_flax_are_re_exported_unchanged():
-    for name in ("BatchNorm", "Dropout", "LayerNorm", "WeightNorm"):
+    for name in ("BatchNorm", "LayerNorm", "WeightNorm"):
         assert getattr(layers, name) is getattr(nn, name)
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from jaxdl import training
 from jaxdl.jaxprs import open_jaxpr
-from jaxdl.training import programs
 from jaxdl.training.engines import ENGINES
+from jaxdl.training.sweep import member_programs
 
 OPTIONS = dict(epochs=3, batch_size=10)
 ROUNDING = dict(rtol=1e-4, atol=1e-6)
@@ -89,12 +89,11 @@ def gathered_shapes(value, table):
 def test_members_side_by_side_gather_a_shared_batch_once(task, shared, gathered):
     states = jax.vmap(task.init)(jax.random.split(jax.random.key(0), 3))
     states = replace(states, step=jnp.zeros((), jnp.int32))
-    static = dict(
-        step=task.step, batch_size=10, steps_per_epoch=12, num_examples=120, shuffle=True, length=12
-    )  # fmt: skip
-    program = jax.make_jaxpr(
-        lambda *args: programs.epoch_program(*args, side_by_side=True, static=tuple(static.items()))
-    )(states, jax.device_put(task.data), jax.random.key(1) if shared else None)
+    static = dict(batch_size=10, steps_per_epoch=12, num_examples=120, shuffle=True, length=12)
+    options = dict(step=task.step, side_by_side=True, mesh=None, static=tuple(static.items()))
+    program = jax.make_jaxpr(lambda *args: member_programs.epoch_program(*args, **options))(
+        states, {}, jax.device_put(task.data), jax.random.key(1) if shared else None
+    )
     assert gathered_shapes(program, (120, 4, 4, 1)) == [gathered]
 
 

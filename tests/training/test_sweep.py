@@ -102,14 +102,6 @@ def test_a_convolutional_network_with_running_statistics(digits_like, same_bytes
             np.testing.assert_allclose(a, b, **rounding)
 
 
-@pytest.mark.parametrize(("faster", "chosen"), [(0, "vmap"), (1, "map")])
-def test_auto_takes_the_faster(task, monkeypatch, faster, chosen):
-    seconds = iter([1.0 + faster, 2.0 - faster])
-    monkeypatch.setattr("jaxdl.training.sweep.shortest_seconds", lambda run, states: next(seconds))
-    _, history = training.run_many(task.step, task.init, task.data, seeds=[0, 1], steps=2, batch_size=10)
-    assert history.engine == chosen
-
-
 def test_a_member_that_is_not_there(task):
     states, _ = training.run_many(task.step, task.init, task.data, seeds=[0, 1], mode="map", steps=1, batch_size=10)
     with pytest.raises(IndexError, match="index: expected a member from 0 to 1; got 2"):

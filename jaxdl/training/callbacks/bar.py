@@ -19,14 +19,15 @@ class ProgressBar(Callback):
     Args:
       progress: True or False; None shows a bar in a terminal and in a notebook, and none where stderr goes to a file
         or a pipe.
+      description: what stands before the bar.
     """
 
-    def __init__(self, progress: bool | None = None) -> None:
+    def __init__(self, progress: bool | None = None, *, description: str | None = None) -> None:
         if progress not in (True, False, None):
             raise ValueError(
                 f"progress: expected True, False or None; got {progress!r}. None shows a bar where somebody looks."
             )
-        self.progress = progress
+        self.progress, self.description = progress, description
         self._bar: Any = None
         self._news: dict[str, str] = {}
 
@@ -34,7 +35,7 @@ class ProgressBar(Callback):
         """Draws it."""
         self._news = {}
         shown = in_terminal() or in_notebook() if self.progress is None else self.progress
-        options = dict(total=run.last_step, initial=run.first_step, unit="step", leave=False)
+        options = dict(total=run.last_step, initial=run.first_step, unit="step", desc=self.description, leave=False)
         self._bar = _kind()(**options) if shown else None
 
     def on_steps(self, steps: Steps) -> None:
