@@ -109,7 +109,7 @@ def test_the_batch_of_a_bad_step_is_drawn_again(task, guard, same_bytes):
     x = x.copy()
     x[35] = np.nan
     step = training.make_train_step(task.objective, task.step.tx, guard=guard)
-    with pytest.raises(training.NotFiniteError, match="at step 3 .* in its leaf '0'") as caught:
+    with pytest.raises(training.NotFiniteError, match=r"at step 3 .* in its leaf '0'") as caught:
         training.fit(step, task.state, KINDS["a stream"]((x, y)), epochs=1, batch_size=BATCH)
     np.testing.assert_array_equal(caught.value.batch[0], x[30:40])
     before = training.fit(step, task.state, KINDS["a stream"]((x, y)), steps=3, batch_size=BATCH).state
