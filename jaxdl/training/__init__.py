@@ -19,6 +19,7 @@ from jaxdl.training.state import make_state as make_state
 from jaxdl.training.step import Moment as Moment
 from jaxdl.training.step import TrainStep as TrainStep
 from jaxdl.training.step import make_train_step as make_train_step
+from jaxdl.training.streamed_evaluation import evaluate_stream as evaluate_stream
 from jaxdl.training.sweep import member as member
 from jaxdl.training.sweep import run_many as run_many
 
@@ -35,6 +36,7 @@ __all__ = [
     "averaged",
     "ema",
     "evaluate",
+    "evaluate_stream",
     "fit",
     "init_state",
     "learning_rate_range",
