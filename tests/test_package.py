@@ -36,7 +36,10 @@ def fresh(code: str) -> str:
 
 
 def test_importing_touches_no_device_and_no_tensorflow():
-    heavy = ("tensorflow", "tensorflow_datasets", "sklearn", "matplotlib", "torch", "keras")
+    heavy = (
+        "tensorflow", "tensorflow_datasets", "sklearn", "matplotlib", "torch", "keras", "tensorboard", "orbax", "grain",
+        "flax.nnx",
+    )  # fmt: skip
     code = f"""
 import sys, jaxdl
 from jax._src import xla_bridge

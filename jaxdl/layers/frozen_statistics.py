@@ -1,12 +1,14 @@
 """Running statistics that stay as they are, for layers that are frozen or learn on other data."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-from flax import nnx
 
 from jaxdl import tree
 from jaxdl.model import Model, Variables, apply_on_running_averages, as_model, moved_state
+
+if TYPE_CHECKING:
+    from flax import nnx
 
 PyTree = Any
 
@@ -133,7 +135,9 @@ def _nested(paths: set[str]) -> dict[str, Any]:
     return root
 
 
-def _use_running_averages(module: nnx.Module, where: tree.Where) -> None:
+def _use_running_averages(module: "nnx.Module", where: tree.Where) -> None:
+    from flax import nnx
+
     _, _, _, rest = nnx.split(module, nnx.Param, nnx.RngState, ...)
     layers = {_layer_of(path) for path in _chosen({"state": nnx.to_pure_dict(rest)}, where).values()}
     for path, node in nnx.iter_graph(module):

@@ -19,7 +19,7 @@ from jaxdl.training.history import History, Recorder
 from jaxdl.training.interruption import Interruptions
 from jaxdl.training.loop import Loop
 from jaxdl.training.parallel import Layout
-from jaxdl.training.run_folder import Resume, RunFolder
+from jaxdl.training.run_folder import Resume, RunFolder, check_saving
 from jaxdl.training.schedule import Schedule, check_arguments, check_batch_size, scheduled
 from jaxdl.training.sources import Arrays, Streamed, check_followers, naming_shapes, training_source, validation_source
 from jaxdl.training.state import TrainState
@@ -119,13 +119,8 @@ def fit(
     )  # fmt: skip
     checks.one_of(engine=engine, among=(*ENGINES, "auto"), remedy="Use 'epoch'.")
     checks.whole_number(chunk_size=chunk_size, minimum=1, remedy="Try 100.")
-    checks.one_of(resume=resume, among=("auto", "never", "must"), remedy="'auto' goes on where it can.")
-    _check_kinds(folder=folder, checkpoints=checkpoints, early_stopping=early_stopping, layout=layout)
-    if folder is None and (checkpoints is not None or resume != "auto"):
-        raise ValueError(
-            "folder: expected the folder of the run, since checkpoints or resume are given; got None. "
-            "Pass for example folder='runs/a'."
-        )
+    check_kinds(folder=folder, checkpoints=checkpoints, early_stopping=early_stopping, layout=layout)
+    check_saving(folder, checkpoints, resume)
     callbacks = Callbacks.checked(callbacks)
     config = configuration.plain(config)
     policy = checkpoints or Checkpoints()
@@ -167,9 +162,7 @@ def fit(
         state, position, resumed = found
         schedule = schedule.begun_at(int(state.step))
     watch = Stopwatch()
-    driver = source.driver(step, schedule, watch)
-    if position is not None and isinstance(driver, StreamDriver):
-        driver.seek(position)
+    driver = source.driver(step, schedule, watch, position)
     state = jax.tree.map(jnp.copy, state)  # the programs overwrite their state in place; the caller keeps theirs
     chosen = "stream" if isinstance(driver, StreamDriver) else engine
     if isinstance(driver, Driver) and engine == "auto":
@@ -208,7 +201,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
 }
 
 
-def _check_kinds(**given: Any) -> None:
+def check_kinds(**given: Any) -> None:
     """Raises TypeError for an option of another kind."""
     for name, value in given.items():
         kind, example = _KINDS[name]

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
+from jaxdl import checks
 from jaxdl.training.checkpoints import configuration
 from jaxdl.training.checkpoints.policy import Checkpoints
 from jaxdl.training.checkpoints.store import CheckpointStore, warn_of_damaged
@@ -19,6 +20,16 @@ from jaxdl.training.state import TrainState
 PyTree = Any
 Resume = Literal["auto", "never", "must"]
 PROGRAM = "program.txt"
+
+
+def check_saving(folder: Any, checkpoints: Checkpoints | None, resume: Any) -> None:
+    """Raises ValueError for arguments about saving that say nothing without a folder, or nothing at all."""
+    checks.one_of(resume=resume, among=("auto", "never", "must"), remedy="'auto' goes on where it can.")
+    if folder is None and (checkpoints is not None or resume != "auto"):
+        raise ValueError(
+            "folder: expected the folder of the run, since checkpoints or resume are given; got None. "
+            "Pass for example folder='runs/a'."
+        )
 
 
 class Resumed(NamedTuple):

@@ -55,7 +55,7 @@ class Arrays:
         """Plain values that tell these data from others."""
         return data_fingerprint(self.data)
 
-    def driver(self, step: TrainStep, schedule: Schedule, watch: Stopwatch) -> Driver:
+    def driver(self, step: TrainStep, schedule: Schedule, watch: Stopwatch, position: Any) -> Driver:
         """What takes a state through them."""
         return Driver(step, self.data, schedule, watch, self.layout)
 
@@ -119,12 +119,12 @@ class Streamed:
             "first_batch": f"crc {crc:08x}" if jax.process_count() == 1 else f"crc {UNKNOWN}",
         }
 
-    def driver(self, step: TrainStep, schedule: Schedule, watch: Stopwatch) -> StreamDriver:
-        """What takes a state through it, from the step at which the schedule begins."""
+    def driver(self, step: TrainStep, schedule: Schedule, watch: Stopwatch, position: Any) -> StreamDriver:
+        """What takes a state through it, from a saved position, or from the step at which the schedule begins."""
         sharding = None if self.layout is None else self.layout.batch_sharding
         driver = StreamDriver(step, self.stream, watch, last_step=schedule.last_step, sharding=sharding)
-        if schedule.first_step:
-            driver.seek(schedule.first_step)
+        if position is not None or schedule.first_step:
+            driver.seek(schedule.first_step if position is None else position)
         return driver
 
     def bad_step(self, step: TrainStep, schedule: Schedule, start: TrainState, position: Any, failed: int) -> BadStep:

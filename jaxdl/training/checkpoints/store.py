@@ -57,16 +57,7 @@ class CheckpointStore:
         self._manager: Any = None
         self._saving: int | None = None
         self._lock = threading.Lock()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if jax.process_index() == 0:
-                (self.folder / ".writable").touch()
-                (self.folder / ".writable").unlink()
-        except OSError as error:
-            raise CheckpointWriteError(
-                f"folder: expected one that can be made and written to; got {self.folder} ({error}). "
-                "Pass another folder, or mend its permissions."
-            ) from error
+        make_writable(self.folder)
 
     def steps(self) -> list[int]:
         """Steps of all finished checkpoints, the damaged ones included, in order."""
@@ -257,6 +248,20 @@ class CheckpointStore:
             f"folder: the checkpoint of step {self._saving} could not be written to {self.folder}: "
             f"{_first_line(error)}. {there}. Free space or mend the permissions, then go on from the error's `state`."
         )
+
+
+def make_writable(folder: Path) -> None:
+    """Makes a folder where it is missing; raises CheckpointWriteError where nothing can be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if jax.process_index() == 0:
+            (folder / ".writable").touch()
+            (folder / ".writable").unlink()
+    except OSError as error:
+        raise CheckpointWriteError(
+            f"folder: expected one that can be made and written to; got {folder} ({error}). "
+            "Pass another folder, or mend its permissions."
+        ) from error
 
 
 def _score(metrics: Mapping[str, float]) -> float:

@@ -1,9 +1,10 @@
 """What all members have in common, and the pieces of which their states are put together."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jax.sharding import Sharding
 from jaxdl.training import programs
 from jaxdl.training.early_stopping import EarlyStopping, best, stopped
 from jaxdl.training.schedule import Schedule
+from jaxdl.training.sources import Arrays, naming_shapes
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
 from jaxdl.training.sweep.cells import Cell, MadeObjective, MadeStep, with_cell
@@ -57,6 +59,20 @@ class Job:
             self.step if isinstance(self.step, TrainStep) else replace(self.example, objective=MadeObjective(self.step))
         )
 
+    def batch_outline(self) -> PyTree:
+        """Shapes and dtypes of a batch."""
+        return Arrays(self.data, None).outline(self.schedule.batch_size)
+
+    def naming_shapes(self, argument: Literal["data", "validation"]) -> AbstractContextManager[None]:
+        """While it is entered, an error about shapes says which data it is about."""
+        return naming_shapes(Arrays(getattr(self, argument), None), self.schedule.batch_size, argument)
+
+    def measure_structure(self, single: TrainState) -> Any:
+        """The structure of one measurement, or None."""
+        if self.example.measure is None:
+            return None
+        return jax.tree.structure(jax.eval_shape(self.example.measured, single, self.batch_outline()))
+
     def evaluable(self, states: TrainState, cells: Cell) -> TrainState:
         """The states, with the hyper-parameters that the objective is made of."""
         return states if isinstance(self.step, TrainStep) else with_cell(states, cells)
@@ -79,6 +95,11 @@ class Group(NamedTuple):
 def each_member(states: TrainState, fn: Callable[[Any], Any]) -> TrainState:
     """`fn` of every leaf that has a member axis: of all but the step counter."""
     return replace(jax.tree.map(fn, replace(states, step=())), step=states.step)
+
+
+def one_of(states: TrainState, index: int) -> TrainState:
+    """One of the states with a leading member axis, as it is."""
+    return each_member(states, lambda leaf: leaf[index])
 
 
 def stacked(singles: Sequence[TrainState]) -> TrainState:
@@ -107,7 +128,7 @@ def member(states: TrainState, index: int) -> TrainState:
     count = states.key.shape[0]
     if not -count <= index < count:
         raise IndexError(f"index: expected a member from 0 to {count - 1}; got {index}. Count from 0.")
-    alone = each_member(states, lambda leaf: leaf[index])
+    alone = one_of(states, index)
     if alone.stopping is None or not stopped(alone):
         return alone
     keeps = alone.stopping.kept is not None and int(alone.stopping.best_step) >= 0

@@ -1,29 +1,33 @@
 """`run_many`: seeds, and cells of hyper-parameters, as one program."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import checks
-from jaxdl.training.callbacks import Callbacks, ProgressBar, RunEnd, RunStart, Steps
+from jaxdl.training.checkpoints import configuration
+from jaxdl.training.checkpoints.policy import Checkpoints
 from jaxdl.training.compilation import Stopwatch
-from jaxdl.training.driver import finished
 from jaxdl.training.early_stopping import EarlyStopping
-from jaxdl.training.history import History, Recorder
+from jaxdl.training.fit import check_kinds
+from jaxdl.training.interruption import Interruptions
+from jaxdl.training.run_folder import Resume, check_saving
 from jaxdl.training.schedule import make_schedule
 from jaxdl.training.sources import Arrays, check_followers
-from jaxdl.training.state import TrainState
+from jaxdl.training.state import TrainState, check_state
 from jaxdl.training.step import TrainStep
 from jaxdl.training.sweep import member_programs
 from jaxdl.training.sweep.cells import Grid, as_arrays, check_init, check_make_step, numeric_cells
+from jaxdl.training.sweep.group_run import GroupRun
 from jaxdl.training.sweep.job import Job
+from jaxdl.training.sweep.joining import joined_histories, joined_states
+from jaxdl.training.sweep.many_folder import many_folder
 from jaxdl.training.sweep.memory import Device
 from jaxdl.training.sweep.results import ManyRuns
-from jaxdl.training.sweep.strategies import STRATEGIES, Mode, Plan, make_plan, name_of
+from jaxdl.training.sweep.strategies import STRATEGIES, Mode, make_plan
 
 PyTree = Any
 
@@ -47,6 +51,10 @@ def run_many(
     progress: bool | None = None,
     order_key: jax.Array | None = None,
     early_stopping: EarlyStopping | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    checkpoints: Checkpoints | None = None,
+    resume: Resume = "auto",
+    config: Mapping[str, Any] | None = None,
 ) -> ManyRuns:
     """Trains one member a seed, or one a cell of hyper-parameters and seed, all of them by one compiled program.
 
@@ -77,6 +85,9 @@ def run_many(
         them, and that is faster. None: each has the order of its own key.
       early_stopping: as for `fit`, of every member for itself. What the history has of a member after it stopped
         is NaN; the final metrics of the result are those of the state that `member` returns.
+      folder, checkpoints, resume, config: as for `fit`; `keep_best` has no meaning here. Every group of members has its
+        own checkpoints in the folder, with its history; beside them stand `many.json`, how the members were grouped,
+        and at the end `rows.csv`. The same call goes on with the groups that are not done, in the mode that was taken.
 
     Returns:
       `states, history`, as the `ManyRuns` unpacks: states whose leaves have a leading member axis (but `step`, which
@@ -109,6 +120,14 @@ def run_many(
     if members_at_once is not None:
         checks.whole_number(members_at_once=members_at_once, minimum=1, remedy="None takes as many as fit.")
     placed = _checked_devices(devices)
+    check_kinds(folder=folder, checkpoints=checkpoints, early_stopping=early_stopping)
+    check_saving(folder, checkpoints, resume)
+    config, policy = configuration.plain(config), checkpoints or Checkpoints()
+    if policy.keep_best:
+        raise ValueError(
+            f"checkpoints: expected keep_best=0 for many runs, which have no best step in common; got "
+            f"{policy.keep_best}. early_stopping keeps the best of each."
+        )
     if hyperparameters is None:
         made = example = _checked_step(step)
         cells = [{}]
@@ -121,16 +140,16 @@ def run_many(
 
     def start(i: int) -> TrainState:
         key = jax.random.key(members[i]["seed"])
-        if hyperparameters is None:
-            return init(key)
-        return member_programs.start_program(key, arrays[i], init=init)
+        state = init(key) if hyperparameters is None else member_programs.start_program(key, arrays[i], init=init)
+        check_state(state, argument="what init returns")
+        if state.stopping is not None:
+            raise ValueError(
+                "init: expected states without early stopping, which run_many begins itself; got one with it. "
+                "Pass early_stopping= to run_many alone."
+            )
+        return state if early_stopping is None else early_stopping.start(state)
 
     first = start(0)
-    if first.stopping is not None:
-        raise ValueError(
-            "init: expected states without early stopping, which run_many begins itself; got one with it. "
-            "Pass early_stopping= to run_many alone."
-        )
     schedule = make_schedule(
         example, first, data, validation, epochs=epochs, steps=steps, batch_size=batch_size,
         evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
@@ -141,67 +160,69 @@ def run_many(
     job = Job(
         made, example, jax.device_put(data), held_out and held_out.data, schedule, watch, early_stopping
     )  # fmt: skip
-    plan = make_plan(
-        job, mode, placed, first, arrays[0], num_members=len(members), members_at_once=members_at_once
-    )  # fmt: skip
+    runs = None if folder is None else many_folder(job, first, arrays[0], members, folder, policy, resume, config)
+    kept = None if runs is None else runs.plan
+    if kept is not None:  # the groups have to be found again
+        members_at_once = _as_before(members_at_once, kept["members_at_once"], folder)
+        mode, placed = kept["mode"] if mode == "auto" else mode, placed[: kept["devices"]]
+    with job.naming_shapes("data"):
+        plan = make_plan(
+            job, mode, placed, first, arrays[0], num_members=len(members), members_at_once=members_at_once
+        )  # fmt: skip
+    if runs is not None:
+        runs.keep(
+            {
+                "members_at_once": plan.size,
+                "mode": plan.strategy.mode,
+                "devices": len(plan.strategy.devices),
+                "timings": plan.timings,
+            }
+        )
+    timings = plan.timings if kept is None else kept["timings"]
     parts = []
-    for begin in range(0, len(members), plan.size):
-        rows = range(begin, min(begin + plan.size, len(members)))
-        singles = [first if i == 0 else start(i) for i in rows]
-        parts.append(_run_group(job, plan, singles, [arrays[i] for i in rows], rows, len(members), progress))
+    with Interruptions(active=runs is not None) as interruptions:
+        for begin in range(0, len(members), plan.size):
+            rows = range(begin, min(begin + plan.size, len(members)))
+            singles = [first if i == 0 else start(i) for i in rows]
+            _check_steps(singles, rows, schedule.first_step)
+            group = GroupRun(
+                job, plan, singles, [arrays[i] for i in rows], interruptions=interruptions,
+                folder=None if runs is None else runs.group(rows),
+            )  # fmt: skip
+            parts.append(group.run(_names(rows, len(members)), progress))
+            if len(rows) < len(members):  # done, and the next ones need the room
+                parts[-1] = (jax.device_put(parts[-1][0], jax.local_devices(backend="cpu")[0]), parts[-1][1])
     states, histories = zip(*parts, strict=True)
-    return ManyRuns(_joined_states(states), _joined(histories), members, plan.timings, plan.size)
+    found = ManyRuns(joined_states(states), joined_histories(histories), members, timings, plan.size)
+    if runs is not None:
+        runs.keep_rows(found.to_csv())
+    return found
 
 
-def _run_group(
-    job: Job,
-    plan: Plan,
-    singles: Sequence[TrainState],
-    cells: Sequence[dict[str, jax.Array]],
-    rows: range,
-    num_members: int,
-    progress: bool | None,
-) -> tuple[TrainState, History]:
-    """The members of `rows`, from their start to the end."""
-    strategy, schedule = plan.strategy, job.schedule
+def _as_before(given: int | None, kept: int, folder: Any) -> int:
+    if given is not None and given != kept:
+        raise ValueError(
+            f"members_at_once: expected {kept}, as the runs in {folder} were begun with; got {given}. "
+            "Leave it out, or pass another folder."
+        )
+    return kept
+
+
+def _check_steps(singles: Sequence[TrainState], rows: range, first_step: int) -> None:
     for i, single in zip(rows, singles, strict=True):
-        if int(single.step) != schedule.first_step:
+        if int(single.step) != first_step:
             raise ValueError(
-                f"init: expected members that have done the same number of steps; got {schedule.first_step} for "
+                f"init: expected members that have done the same number of steps; got {first_step} for "
                 f"member 0 and {int(single.step)} for member {i}. They share the step counter."
             )
-    rule = job.early_stopping
-    group = strategy.muster(singles if rule is None else [rule.start(single) for single in singles], cells, plan.size)
-    stopped = np.zeros(len(rows), bool)
-    recorder = Recorder(first_step=schedule.first_step, time_axis=1, measure_every=job.example.measure_every)
-    whole = len(rows) == num_members
-    names = f"{num_members} members" if whole else f"members {rows[0] + 1} to {rows[-1] + 1} of {num_members}"
-    listeners = Callbacks([ProgressBar(progress, description=names)])
-    listeners.tell(
-        RunStart(
-            None, schedule.first_step, schedule.last_step, schedule.steps_per_epoch, schedule.batch_size,
-            name_of(strategy), members=len(rows),
-        )
-    )  # fmt: skip
-    for begin, length in schedule.segments(schedule.steps_per_epoch):
-        group, metrics = strategy.advance(group, length)
-        recorder.add(metrics)
-        for first, found in recorder.news():
-            listeners.tell(Steps(first, found))
-        if job.validation is not None and schedule.evaluates_after(begin + length):
-            values = strategy.evaluate(group)
-            recorder.add_evaluation(
-                begin + length, {name: np.where(stopped, np.nan, value) for name, value in values.items()}
-            )
-            if rule is not None and schedule.ends_an_interval(begin + length):
-                group = strategy.observed(group, rule, rule.value(values))
-                stopped = strategy.stopped(group)
-        if stopped.all():
-            break
-    listeners.tell(RunEnd(schedule.last_step, "done"))
-    states = strategy.gathered(group)
-    history = finished(recorder, schedule, name_of(strategy), job.watch, states)
-    return states if len(rows) == num_members else jax.device_put(states, jax.local_devices(backend="cpu")[0]), history
+
+
+def _names(rows: range, num_members: int) -> str:
+    return (
+        f"{num_members} members"
+        if len(rows) == num_members
+        else f"members {rows[0] + 1} to {rows[-1] + 1} of {num_members}"
+    )
 
 
 def _checked_step(step: Any) -> TrainStep:
@@ -226,20 +247,3 @@ def _checked_devices(devices: Any) -> Sequence[Device]:
             "Pass for example jax.devices()."
         )
     return listed
-
-
-def _joined_states(parts: Sequence[TrainState]) -> TrainState:
-    if len(parts) == 1:
-        return parts[0]
-    bare = [replace(part, step=()) for part in parts]
-    return replace(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *bare), step=parts[0].step)
-
-
-def _joined(histories: Sequence[History]) -> History:
-    """One history of the members of all groups; the seconds of the last one are those of the whole call."""
-    if len(histories) == 1:
-        return histories[0]
-    together: Any = lambda name: jax.tree.map(  # noqa: E731
-        lambda *arrays: np.concatenate(arrays), *(getattr(history, name) for history in histories)
-    )
-    return replace(histories[-1], **{name: together(name) for name in ("train", "validation", "measures")})

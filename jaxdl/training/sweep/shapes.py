@@ -1,11 +1,15 @@
 """`run_shapes`: widths, depths and whatever else decides a shape, as a loop around `run_many`."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxdl.training.checkpoints import configuration
+from jaxdl.training.fit import check_kinds
 from jaxdl.training.sweep.cells import product_or_list
 from jaxdl.training.sweep.many import run_many
 from jaxdl.training.sweep.results import ManyRuns, Members, members_of
@@ -39,6 +43,7 @@ def run_shapes(
     *,
     shapes: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]],
     seeds: Sequence[int],
+    folder: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> ManyShapes:
     """`run_many` once for every shape, as one result.
@@ -50,6 +55,7 @@ def run_shapes(
       shapes: lists of values by name, all combinations of which are run; or a list of mappings of the same names to
         values. Values may be anything: numbers of units, tuples of them, names of activations.
       seeds: as for `run_many`.
+      folder: in which every shape has a folder of its own, `shape_0`, `shape_1`, ..., as for `run_many`.
       options: the other arguments of `run_many`, `hyperparameters` among them.
 
     Returns:
@@ -79,13 +85,17 @@ def run_shapes(
     both = sorted(set(listed[0]) & set(given))
     if both:
         raise ValueError(f"shapes: expected names that no hyper-parameter has; got {both} in both. Rename one.")
+    check_kinds(folder=folder)
+    config = configuration.plain(options.get("config"))
     runs = []
-    for shape in listed:
+    for i, shape in enumerate(listed):
         built = build(**shape)
         if not (isinstance(built, tuple) and len(built) == 2):
             raise TypeError(
                 f"build: expected a function that returns (step, init); it returned {type(built).__name__}. "
                 "Return what run_many takes as its first two arguments."
             )
+        if folder is not None:
+            options |= {"folder": Path(folder) / f"shape_{i}", "config": {**config, "shape": repr(shape)}}
         runs.append(run_many(*built, data, seeds=seeds, **options))
     return ManyShapes(tuple(runs), tuple(listed), members_of(runs, listed))

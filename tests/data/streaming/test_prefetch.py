@@ -209,11 +209,14 @@ next(batches)
 """
 
 
-@pytest.mark.parametrize("iterator", ["slowly()", "stream(np.zeros((50, 3)), batch_size=5, key=jax.random.key(0))"])
 @pytest.mark.parametrize(
-    ("end", "code", "last"),
-    [("", 0, ""), ("raise SystemExit(5)", 5, ""), ("raise ValueError('end')", 1, "ValueError: end")],
-    ids=["return", "exit", "error"],
+    ("iterator", "end", "code", "last"),
+    [
+        ("slowly()", "", 0, ""),
+        ("slowly()", "raise ValueError('end')", 1, "ValueError: end"),
+        ("stream(np.zeros((50, 3)), batch_size=5, key=jax.random.key(0))", "raise SystemExit(5)", 5, ""),
+    ],
+    ids=["return", "error", "exit"],
 )
 def test_a_process_ends_at_once_and_in_silence(iterator, end, code, last):
     started = time.monotonic()
