@@ -126,7 +126,6 @@ def fit(
     policy = checkpoints or Checkpoints()
     if layout is not None:
         layout.check_batch(batch_size, microbatches=step.microbatches)
-        state = layout.place_state(state)
     source = training_source(
         data, batch_size=batch_size, shuffle=shuffle, key=state.key if order_key is None else order_key, layout=layout,
         steps_per_epoch=steps_per_epoch,
@@ -147,6 +146,7 @@ def fit(
             "early_stopping: expected what the run of this state began with; got None. Pass it again, or drop what it "
             "remembers by dataclasses.replace(state, stopping=None)."
         )
+    state = state if layout is None else layout.place_state(state)
     recorder = Recorder(
         first_step=schedule.first_step, time_axis=0, measure_every=step.measure_every, guard=step.guard
     )  # fmt: skip

@@ -126,7 +126,7 @@ class Loop:
             return
         if self.step.guard == "stop":
             self._halted, self._step = True, failed_step
-            self.state = replace(self.state, step=jnp.asarray(failed_step, jnp.int32))
+            self.state = replace(self.state, step=jnp.full_like(self.state.step, failed_step))
             self.recorder.drop_after(failed_step)
             return
         self._raise_not_finite(failed_step)
@@ -136,7 +136,8 @@ class Loop:
             (pair for pair in self._starts if int(pair[0].step) <= failed_step), key=lambda pair: int(pair[0].step)
         )
         if self.step.guard == "raise":  # the state has not moved since
-            still = replace(self.state, step=jnp.asarray(failed_step, jnp.int32), bad_step=jnp.full((), -1, jnp.int32))
+            step, bad_step = (jnp.full_like(self.state.step, value) for value in (failed_step, -1))
+            still = replace(self.state, step=step, bad_step=bad_step)
             start = still if isinstance(self.source, Arrays) else start
             bad = self.source.bad_step(self.step, self.schedule, start, position, failed_step)._replace(state=still)
         else:
@@ -169,7 +170,7 @@ class Loop:
             self.state = self._observed(self.early_stopping, values)
 
     def _observed(self, early_stopping: EarlyStopping, values: Values) -> TrainState:
-        value = jnp.asarray(early_stopping.value(values), jnp.float32)
+        value = np.asarray(early_stopping.value(values), np.float32)  # of no device: of several processes, too
         call = self.watch.compiled(programs.observe_program, self.state, value, early_stopping=early_stopping)
         return call(self.state, value)
 

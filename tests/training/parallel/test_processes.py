@@ -93,6 +93,16 @@ def test_processes_agree_with_one(count, alone, tmp_path):
         assert f"devices: expected equally many of every process; got {[1] + [0] * (count - 1)}" in said["some devices"]
 
 
+def test_every_way_to_end_is_one_way_for_all_processes(tmp_path):
+    finish(start(2, "endings", tmp_path), tmp_path)
+    for index in range(2):
+        found = json.loads((tmp_path / f"endings-{index}.json").read_text())
+        assert found["stopped_early"] == ["stopped early", 8, 24], "at the third evaluation; the first was the best"
+        assert found["halted"] == ["not finite", 2, "not finite", 2]
+        assert found["raised"] == ["2"]
+        assert found["interrupted"] in (8, 12), "one process got the signal, both have saved and ended"
+
+
 @pytest.mark.parametrize("killed", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_process_that_dies_is_noticed_and_the_run_goes_on(killed, tmp_path):
     """The other one ends with an error within the heartbeat's timeout; 1 and 2 processes go on from what was saved."""

@@ -1,6 +1,9 @@
 """One of several processes on this machine: `python -m tests.training.parallel.worker PORT COUNT INDEX TASK FOLDER`."""
 
+import contextlib
 import json
+import os
+import signal
 import sys
 import time
 import warnings
@@ -68,6 +71,52 @@ def message(call):
     return "nothing was raised"
 
 
+def endings(count, index, folder):
+    """Writes down how runs end that do not come to their end, and that each goes on to where it was."""
+    data, spoiled = make_data(136), make_data(136)
+    spoiled[0][40] = np.inf
+    layout = data_parallel(parameters=fully_sharded(min_size=32))
+    own, own_spoiled = part(data, count, index), part(spoiled, count, index)
+
+    def stopped_early():
+        step, state = make_run(Dropped(), data)
+        rule = training.EarlyStopping(patience=2, min_delta=10.0)
+        options = dict(validation=own, early_stopping=rule, folder=folder / "early")
+        training.fit(step, state, own, epochs=1, batch_size=16, layout=layout, **options)
+        state, history = training.fit(step, state, own, epochs=9, batch_size=16, layout=layout, **options)
+        return history.ended, int(state.step), len(history.train["loss"])
+
+    def halted():
+        step, state = make_run(Dropped(), data, guard="stop")
+        options = dict(epochs=2, batch_size=16, layout=layout, shuffle=False, folder=folder / "halted")
+        first, again = (training.fit(step, state, own_spoiled, **options) for _ in range(2))
+        return first.history.ended, int(first.state.step), again.history.ended, int(again.state.step)
+
+    def raised():
+        step, state = make_run(Dropped(), data, guard="raise")
+        options = dict(epochs=1, batch_size=16, layout=layout, shuffle=False, folder=folder / "raised")
+        with contextlib.suppress(training.NotFiniteError):
+            training.fit(step, state, own_spoiled, **options)
+        return sorted(path.name for path in (folder / "raised" / "not_finite").iterdir())
+
+    def interrupted():
+        """A signal reaches the last process alone."""
+        step, state = make_run(Dropped(), data)
+
+        def interrupt(event):
+            if index == count - 1 and event.step >= 8:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        options = dict(engine="chunk", chunk_size=4, callbacks=[interrupt], folder=folder / "interrupted")
+        try:
+            training.fit(step, state, own, epochs=9, batch_size=16, layout=layout, **options)
+        except training.Interrupted as error:
+            return int(error.state.step)
+
+    found = {call.__name__: call() for call in (stopped_early, halted, raised, interrupted)}
+    (folder / f"endings-{index}.json").write_text(json.dumps(found))
+
+
 def run(count, index, folder):
     """Trains with a folder, and writes down what came out."""
     data = make_data(136)
@@ -99,4 +148,4 @@ if __name__ == "__main__":
             f"127.0.0.1:{port}", int(count), int(index), heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT
         )
     for name in task.split("+"):
-        {"laws": laws, "refusals": refusals, "run": run}[name](int(count), int(index), Path(folder))
+        {"laws": laws, "refusals": refusals, "endings": endings, "run": run}[name](int(count), int(index), Path(folder))

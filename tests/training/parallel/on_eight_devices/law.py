@@ -5,6 +5,7 @@ Run by `test_on_eight_devices.py`.
 
 import re
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from flax import linen as nn
 import jaxdl
 from jaxdl import training
 from jaxdl.diagnostics import measure_gradient_flow
-from jaxdl.training import programs
+from jaxdl.training import engines, programs
 from jaxdl.training.engines import ENGINES
 from jaxdl.training.parallel import data_parallel, fully_sharded
 from tests.training.parallel.tasks import Dropped, Normalized, assert_agree, make_data, make_run
@@ -79,6 +80,23 @@ def test_every_engine_and_placement_of_the_data(engine, examples):
     layout = data_parallel(examples=examples, parameters=SHARDED)
     options = dict(data=data, engine=engine, chunk_size=3)
     same_run(run(step, state, layout, **options), run(step, state, data=data))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "float16", "bfloat16", "float32"])
+def test_a_batch_of_shared_data_holds_the_very_numbers(dtype):
+    """It is summed over the devices, of which one has the row and the others zeros."""
+    layout = data_parallel(examples="sharded")
+    values = jnp.arange(-24.0, 24.0).reshape(24, 2)
+    if dtype.startswith(("float", "bfloat")):
+        values = values.at[3].set(jnp.nan).at[5].set(jnp.inf).at[9].set(-jnp.inf)
+    values = np.asarray(values.astype(dtype))
+    state = training.make_state({}, optax.sgd(0.1), key=jax.random.key(0))
+    batch_of_step = partial(engines.batch_of_step, batch_size=8, steps_per_epoch=3, layout=layout)
+    order = np.random.RandomState(0).permutation(24).astype(np.int32)
+    found = jax.jit(batch_of_step)(layout.place_state(state), layout.place_data(values), order)
+    np.testing.assert_array_equal(np.asarray(found), values[order[:8]])
+    assert found.dtype == values.dtype
+    assert found.addressable_shards[0].data.shape == (1, 2)
 
 
 def test_batch_statistics_are_those_of_the_whole_batch():
