@@ -76,7 +76,7 @@ def run(step, state, data, lengths, *, place=0, last_step=None):
     return state, history, place
 
 
-@pytest.mark.parametrize("lengths", [(24,), (12, 12), (1, 7, 16), (5, 5, 5, 5, 4)], ids=str)
+@pytest.mark.parametrize("lengths", [(24,), (1, 7, 16), (5, 5, 5, 5, 4)], ids=str)
 @pytest.mark.parametrize("name", TASKS)
 def test_the_bytes_are_those_of_fit_on_the_same_batches(name, lengths, digits_like, same_bytes):
     step, state = TASKS[name](digits_like)
@@ -104,7 +104,7 @@ def test_groups_of_few_batches_change_nothing(width, same_bytes):
     same_bytes(run(step, state, stream(data, batch_size=4, shuffle=False), (3, 4))[0], expected)
 
 
-@pytest.mark.parametrize("cut", range(0, 20, 3))
+@pytest.mark.parametrize("cut", [0, 4, 13, 19])
 def test_a_run_cut_anywhere_goes_on_to_the_same_bytes(cut, digits_like, key, same_bytes):
     step, state = convolutional(digits_like, measure=moment, measure_every=3)
     made = stream(digits_like, batch_size=16, key=key, on_corrupt="skip", num_threads=2)

@@ -60,8 +60,6 @@ class Reader:
                 batch = self.records.batch(indices)
                 if self._is_alike(batch, len(indices)):
                     return batch, np.zeros(len(indices), bool)
-            except MemoryError:
-                raise
             except Exception:  # one by one, below, it will be seen which record it was
                 pass
         examples, replaced = zip(*map(self._intact, indices, positions), strict=True)

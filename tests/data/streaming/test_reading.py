@@ -140,6 +140,12 @@ def test_a_record_unlike_the_first_is_corrupt(odd, first):
     assert batch.shape == (4, 2)
 
 
+def test_records_of_another_structure_are_corrupt_even_where_a_whole_batch_is(first):
+    records = Odd([(1.0, 2.0)] * 2 + [[1.0, 2.0]] * 2)
+    with pytest.raises(CorruptRecordError, match="record 2 of odd ones"):
+        first(stream(records, batch_size=2, shuffle=False), 2)
+
+
 def test_the_first_record_may_be_corrupt(source, first):
     with pytest.raises(CorruptRecordError, match="record 0 of"):
         stream(source(3, broken=[0]), batch_size=1, shuffle=False)
