@@ -25,7 +25,7 @@ class Ema:
         """`(1 - d) / (1 - d^count)`."""
         # 1 - d^n without the cancellation of d close to 1; the logarithm in Python's double precision where it can be.
         if isinstance(self.decay, jax.Array):
-            log_decay = jnp.log1p(-(1 - self.decay))
+            log_decay = jnp.log(self.decay)
         else:
             log_decay = math.log(self.decay) if self.decay else -math.inf
         return jnp.minimum((1 - self.decay) / -jnp.expm1(jnp.asarray(count, jnp.float32) * log_decay), 1)

@@ -67,8 +67,7 @@ def crash():
     raise Crash
 
 
-@pytest.mark.parametrize("mode", ["vmap", "map"])
-@pytest.mark.parametrize("number", [1, 3, 8])
+@pytest.mark.parametrize(("mode", "number"), [("vmap", 3), ("vmap", 8), ("map", 1), ("map", 10)])
 def test_runs_that_crash_anywhere_go_on_to_the_same_bytes(digits_like, tmp_path, same_bytes, at_call, mode, number):
     """Five members in groups of three and two; an epoch is stretches of 5, 5 and 2 steps."""
     step, init = averaged(digits_like)
@@ -86,8 +85,6 @@ def test_runs_that_crash_anywhere_go_on_to_the_same_bytes(digits_like, tmp_path,
     assert len(calls) - done <= 12 - (number - 1) + 1, "at most the stretch before the crash is done once more"
     text = (tmp_path / "cut" / "rows.csv").read_text()
     assert text == again.to_csv() == whole.to_csv()
-    plain = training.run_many(step, init, digits_like, **options)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), plain.states.params, whole.states.params)
 
 
 def test_runs_that_are_done_are_read_and_may_grow(digits_like, tmp_path, same_bytes, at_call):
