@@ -4,6 +4,7 @@ from jax.nn import one_hot as one_hot
 
 from jaxdl.data import augmentation as augmentation
 from jaxdl.data import colour as colour
+from jaxdl.data import streaming as streaming
 from jaxdl.data import toy as toy
 from jaxdl.data.augmentation import expand_shifts as expand_shifts
 from jaxdl.data.augmentation import make_augmentation as make_augmentation
@@ -44,5 +45,6 @@ __all__ = [
     "split_by_class",
     "standardize",
     "stream",
+    "streaming",
     "toy",
 ]

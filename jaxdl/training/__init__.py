@@ -43,6 +43,7 @@ from jaxdl.training.state import make_state as make_state
 from jaxdl.training.step import Moment as Moment
 from jaxdl.training.step import TrainStep as TrainStep
 from jaxdl.training.step import make_train_step as make_train_step
+from jaxdl.training.streamed_evaluation import evaluate_stream as evaluate_stream
 from jaxdl.training.sweep import ManyRuns as ManyRuns
 from jaxdl.training.sweep import ManyShapes as ManyShapes
 from jaxdl.training.sweep import Paired as Paired
@@ -85,6 +86,7 @@ __all__ = [
     "ema",
     "estimate",
     "evaluate",
+    "evaluate_stream",
     "fit",
     "fully_sharded",
     "init_state",

@@ -9,6 +9,7 @@ import jax
 from jaxdl import checks
 from jaxdl.data.streaming.contract import Stream
 from jaxdl.data.streaming.drawn import DrawnBatches, GrainBatches, padded
+from jaxdl.data.streaming.grain_import import import_grain
 from jaxdl.data.streaming.indexed import PathLike, local_rows, stream
 from jaxdl.data.streaming.outline import BatchCheck
 from jaxdl.data.streaming.records import is_table
@@ -60,7 +61,7 @@ def as_stream(
       ValueError: a `Stream` of another batch size; arguments as `jaxdl.data.stream`; and when iterated, a batch of
         another length, shape, dtype or structure than the first, with leaves of different lengths, or no batch at all.
     """
-    import grain
+    grain = import_grain()
 
     rows = len(local_rows(batch_size, process_index, process_count))
     if isinstance(data, Stream):
@@ -125,7 +126,7 @@ def _makes_batches(data: Any) -> bool:
 
 def _name_of_batches(data: Any) -> str:
     """What messages call batches that somebody else makes."""
-    import grain
+    grain = import_grain()
 
     name = type(data).__name__
     kinds = (grain.MapDataset, grain.IterDataset, grain.DataLoader, Iterable)
@@ -144,7 +145,7 @@ def _of_map_dataset(data: Any, name: str, batch_size: int, rows: int) -> Stream:
         repeated = data[:steps].repeat()
 
     def batches() -> SeekableBatches:
-        import grain
+        grain = import_grain()
 
         check = BatchCheck(name, rows)
         ahead = repeated.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2), allow_nones=True)

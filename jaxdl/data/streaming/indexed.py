@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxdl import checks
 from jaxdl.data.streaming.contract import PyTree, Stream
+from jaxdl.data.streaming.grain_import import import_grain
 from jaxdl.data.streaming.named import named_records
 from jaxdl.data.streaming.reading import OnCorrupt, Reader
 from jaxdl.data.streaming.records import records_of
@@ -85,7 +86,7 @@ def stream(
                 x, y = example
                 return x + generator.normal(size=x.shape).astype(x.dtype), y
     """
-    import grain
+    grain = import_grain()
 
     if on_corrupt not in get_args(OnCorrupt):
         raise ValueError(f"on_corrupt: expected 'raise' or 'skip'; got {on_corrupt!r}. Use 'raise'.")
@@ -157,7 +158,7 @@ class _Batches:
 
     def endless(self) -> SeekableBatches:
         """The batches of epoch after epoch."""
-        import grain
+        grain = import_grain()
 
         order = grain.MapDataset.range(len(self.reader.records))
         if self.shuffle:
@@ -179,7 +180,7 @@ class _Batches:
 
     def once(self) -> Iterator[tuple[PyTree, np.ndarray]]:
         """Every example once, in order; rows beyond the last one repeat it, those of corrupt records their stand-in."""
-        import grain
+        grain = import_grain()
 
         count = len(self.reader.records)
 
@@ -193,7 +194,7 @@ class _Batches:
         return iter(self._ahead(dataset))
 
     def _ahead(self, dataset: Any) -> Any:
-        import grain
+        grain = import_grain()
 
         # Few batches, for they may be large; enough to keep every thread busy.
         options = grain.ReadOptions(num_threads=self.num_threads, prefetch_buffer_size=2 * self.num_threads)

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxdl import checks
 from jaxdl.data.streaming.contract import PyTree, State, Stream
+from jaxdl.data.streaming.grain_import import import_grain
 from jaxdl.data.streaming.outline import owned
 
 
@@ -109,9 +110,7 @@ def _end(ahead: Any, placed: "_Placed") -> None:
 
 @functools.cache
 def _thread_prefetch() -> Any:
-    from grain.experimental import ThreadPrefetchDatasetIterator
-
-    class ThreadPrefetch(ThreadPrefetchDatasetIterator):
+    class ThreadPrefetch(import_grain().experimental.ThreadPrefetchDatasetIterator):
         """Grain's own is closed once more when the interpreter has taken its modules apart, and complains."""
 
         ended = False

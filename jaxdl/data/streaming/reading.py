@@ -7,6 +7,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from jaxdl.data.streaming.grain_import import import_grain
 from jaxdl.data.streaming.outline import check_numbers, describe, outline_of
 from jaxdl.data.streaming.records import Records, stack
 
@@ -34,13 +35,13 @@ class Reader:
     """Reads batches of records, transformed one by one if so desired; every record has the outline of the first."""
 
     def __init__(self, records: Records, transform: Any, on_corrupt: OnCorrupt, transform_seed: int) -> None:
-        from grain import experimental, transforms
+        grain = import_grain()
 
         self.records, self._skips = records, on_corrupt == "skip"
-        self._draws = isinstance(transform, transforms.RandomMap)
-        method = "random_map" if self._draws else "map" if isinstance(transform, transforms.Map) else None
+        self._draws = isinstance(transform, grain.transforms.RandomMap)
+        method = "random_map" if self._draws else "map" if isinstance(transform, grain.transforms.Map) else None
         self._transform: Any = transform if method is None else getattr(transform, method)
-        self._generators = experimental.RngPool(transform_seed)
+        self._generators = grain.experimental.RngPool(transform_seed)
         self._reported: set[int] = set()
         self._outline = None
         first = self._intact(0, 0)[0]

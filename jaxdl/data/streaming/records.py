@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxdl.data.splits import Examples, scaled
+from jaxdl.data.streaming.grain_import import import_grain
 from jaxdl.tree import num_examples
 
 PyTree = Any
@@ -109,7 +110,7 @@ def is_table(source: Any) -> bool:
 
 def records_of(source: Any, *, named: Callable[[str], Records]) -> Records:
     """The records of whatever `jaxdl.data.stream` takes; `named` finds those of a name."""
-    import grain
+    grain = import_grain()
 
     if isinstance(source, str):
         return named(source)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxdl.data.streaming.contract import PyTree, State
+from jaxdl.data.streaming.grain_import import import_grain
 
 
 def check_count(state: Any) -> int:
@@ -66,6 +67,4 @@ class SeekableBatches:
         self._iterator.close()
 
     def _seek(self, count: int) -> None:
-        from grain.experimental import set_next_index
-
-        set_next_index(self._iterator, count)
+        import_grain().experimental.set_next_index(self._iterator, count)

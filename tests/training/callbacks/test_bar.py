@@ -79,9 +79,10 @@ def test_a_notebook_with_widgets_has_one(told, notebook, capsys, monkeypatch):
     module = types.ModuleType("ipywidgets")
     module.__spec__ = types.SimpleNamespace()
     monkeypatch.setitem(sys.modules, "ipywidgets", module)
-    told([cb.ProgressBar()], last=20)
+    told([cb.ProgressBar(description="width 32")], last=20)
     (widget,) = made
-    assert widget.calls == [dict(total=20, initial=0, unit="step", leave=False), 10, 10, "closed"]
+    options = dict(total=20, initial=0, unit="step", desc="width 32", leave=False)
+    assert widget.calls == [options, 10, 10, "closed"]
     assert widget.text == "loss 19, validation loss 19.5"
     assert capsys.readouterr().err == ""
 

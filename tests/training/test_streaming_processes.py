@@ -1,6 +1,7 @@
-"""A streamed run in a process of its own, killed and begun again; and the memory it takes."""
+"""Streamed runs in processes of their own: killed and begun again, two together, and the memory one takes."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,59 @@ def test_a_killed_process_goes_on_to_the_same_bytes(folders):
         place = json.loads(str(ours["place"]))
     assert place["batches"] == 40
     assert place["skipped"] >= 4  # in 40 batches of 6 of 50 records, one of them corrupt
+
+
+TOGETHER = """
+import sys
+import jax, numpy as np, optax
+from flax import linen as nn
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jaxdl import losses, training
+from jaxdl.data.streaming import stream
+from jaxdl.training import programs
+from jaxdl.training.streaming import StreamDriver
+
+rank, count, port = map(int, sys.argv[1:])
+if count > 1:
+    jax.distributed.initialize(f"127.0.0.1:{port}", count, rank)
+mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+whole, rows = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+draws = np.random.RandomState(0)
+x, y = draws.randn(100, 5).astype(np.float32), draws.randint(0, 3, 100).astype(np.int32)
+model = nn.Dense(3)
+step = training.make_train_step(training.supervised(model, losses.softmax_cross_entropy), optax.adam(0.05))
+state = jax.jit(
+    lambda: training.init_state(model, step.tx, x[:1], key=jax.random.key(2)), out_shardings=whole
+)()
+data = stream((x, y), batch_size=8, key=jax.random.key(1))
+driver = StreamDriver(step, data, programs.Stopwatch(), last_step=20, sharding=rows)
+state, first = driver.advance(state, 0, 7)
+state, second = driver.advance(state, 7, 13)
+means = training.evaluate_stream(step.objective, state, (x, y), batch_size=32, sharding=rows)
+print(jax.device_count(), *np.asarray(first["loss"]), *np.asarray(second["loss"]), means["loss"])
+driver.close()
+"""
+
+
+def test_two_processes_train_as_one():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def begin(rank, count):
+        command = [sys.executable, "-c", TOGETHER, *map(str, (rank, count, port))]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT)
+
+    processes = [begin(0, 1), begin(0, 2), begin(1, 2)]
+    outputs = []
+    for process in processes:
+        output, _ = process.communicate(timeout=200)
+        assert process.returncode == 0
+        outputs.append([float(word) for word in output.splitlines()[-1].split()])
+    assert [output[0] for output in outputs] == [1, 2, 2]
+    assert len(outputs[0]) == 1 + 20 + 1
+    assert outputs[1] == outputs[2]
+    np.testing.assert_allclose(outputs[1][1:], outputs[0][1:], rtol=2e-6)
 
 
 def check_memory(gigabytes, folder):
