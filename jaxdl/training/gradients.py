@@ -65,12 +65,7 @@ class GradientRule(NamedTuple):
 
     def gradient(self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array) -> BatchGradient:
         """Loss, metrics, model state and gradient of a batch."""
-        if self.layout is None:
-            return self._gradient(params, batch, model_state=model_state, key=key)
-        result = self._gradient(self.layout.whole(params), batch, model_state=model_state, key=key)
-        return result._replace(grads=self.layout.like_parameters(result.grads))
-
-    def _gradient(self, params: PyTree, batch: PyTree, *, model_state: PyTree, key: jax.Array) -> BatchGradient:
+        params = params if self.layout is None else self.layout.whole(params)
         one = self._at_once if self.max_example_norm is None else self._of_clipped_examples
         if self.microbatches == 1:
             return one(params, batch, model_state=model_state, key=key)

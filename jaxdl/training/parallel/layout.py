@@ -59,7 +59,7 @@ class Layout:
 
     def state_shardings(self, state: TrainState) -> TrainState:
         """Of every leaf of a state, which may be abstract; what restores a checkpoint onto these devices."""
-        specs = self._specs(state.params)
+        specs = {} if self.parameters is None else self.parameters.specs(state.params, self.num_devices)
         shapes = {path: leaf.shape for path, leaf in leaf_paths(state.params).items()}
 
         def sharding(key_path: tuple[Any, ...], leaf: Any) -> NamedSharding:
@@ -158,20 +158,9 @@ class Layout:
         """Constrains arrays to be whole on every device."""
         return jax.lax.with_sharding_constraint(tree, self.replicated)
 
-    def like_parameters(self, grads: PyTree) -> PyTree:
-        """Constrains gradients to lie where their parameters do."""
-        specs = self._specs(grads)
-        shardings = jax.tree_util.tree_map_with_path(
-            lambda path, _: NamedSharding(self.mesh, specs.get(path_name(path), PartitionSpec())), grads
-        )
-        return jax.lax.with_sharding_constraint(grads, shardings)
-
     def settle(self, state: TrainState) -> TrainState:
         """Constrains a state to lie where `place_state` puts it, so that it can be overwritten in place."""
         return jax.lax.with_sharding_constraint(state, self.state_shardings(state))
-
-    def _specs(self, params: PyTree) -> dict[str, PartitionSpec]:
-        return {} if self.parameters is None else self.parameters.specs(params, self.num_devices)
 
     def _holds(self, leaf: Any) -> bool:
         sharding = getattr(leaf, "sharding", None)

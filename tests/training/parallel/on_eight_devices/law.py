@@ -208,6 +208,23 @@ def test_the_state_is_overwritten_in_place():
         assert before == now
 
 
+def test_a_state_stays_where_it_was_put():
+    """A parameter for each place in the batch would drift to the devices that hold the examples."""
+
+    def objective(params, batch, *, model_state, key, train):
+        return jnp.square(params - batch), training.Aux(model_state, {})
+
+    step = training.make_train_step(objective, optax.sgd(8.0))
+    state = training.make_state(jnp.zeros(16), optax.sgd(8.0), key=jax.random.key(0))
+    batch = np.arange(16, dtype=np.float32)
+    for engine in ENGINES:
+        after = training.fit(
+            step, state, batch, epochs=2, batch_size=16, shuffle=False, layout=data_parallel(), engine=engine
+        ).state
+        np.testing.assert_array_equal(after.params, batch)  # rate 8 on the mean of 16 squares: at once
+        assert after.params.sharding == data_parallel().replicated
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_second_call_compiles_nothing(engine):
     step, state = make_run(Normalized(), DATA)
