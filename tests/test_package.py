@@ -42,6 +42,8 @@ def test_importing_touches_no_device_and_no_tensorflow():
     )  # fmt: skip
     code = f"""
 import sys, jaxdl
+assert not {{"jaxdl.training", "jaxdl.diagnostics", "jaxdl.data"}} & set(sys.modules)
+rooms = [getattr(jaxdl, name) for name in jaxdl.__all__]
 from jax._src import xla_bridge
 print(sorted(set({heavy!r}) & set(sys.modules)), xla_bridge.backends_are_initialized())
 """
@@ -53,6 +55,7 @@ def test_importing_configures_nothing():
 import jax, flax, optax
 before = dict(jax.config.values)
 import jaxdl, experiments
+rooms = [getattr(jaxdl, name) for name in jaxdl.__all__]
 print(before == dict(jax.config.values))
 """
     assert fresh(code) == "True"
@@ -70,6 +73,14 @@ print(time.perf_counter() - before)
     seconds = float(fresh(code))
     print(f"import jaxdl adds {seconds:.3f} s to jax, flax and optax")
     assert seconds > 0
+
+
+def test_a_room_there_is_not():
+    import jaxdl
+
+    with pytest.raises(AttributeError, match="module 'jaxdl' has no attribute 'cellar'"):
+        _ = jaxdl.cellar
+    assert set(jaxdl.__all__) <= set(dir(jaxdl))
 
 
 def imported_modules(path: Path) -> set[str]:
