@@ -58,7 +58,13 @@ def one_step(
     state: TrainState, data: PyTree, order: jax.Array, *, step: TrainStep, layout: Layout | None = None, **batches: Any
 ) -> tuple[TrainState, Metrics]:
     """The step of `state.step` on its batch of the epoch's order."""
-    batch = batch_of_step(state, data, order, layout=layout, **batches)
+    return step_on_batch(state, batch_of_step(state, data, order, layout=layout, **batches), step=step, layout=layout)
+
+
+def step_on_batch(
+    state: TrainState, batch: PyTree, *, step: TrainStep, layout: Layout | None
+) -> tuple[TrainState, Metrics]:
+    """The step on a batch at hand, the state and the metrics where the layout wants them."""
     if layout is None:
         return canonical_convolutions(step)(state, batch)
     state, metrics = canonical_convolutions(partial(step, layout=layout))(state, batch)
@@ -108,6 +114,11 @@ def measure_step(
 ) -> PyTree:
     """What the step's measure says of the state and the batch it is about to see."""
     batch = batch_of_step(state, data, order, layout=layout, **batches)
+    return measure_on_batch(state, batch, step=step, layout=layout)
+
+
+def measure_on_batch(state: TrainState, batch: PyTree, *, step: TrainStep, layout: Layout | None) -> PyTree:
+    """What the step's measure says of a state and a batch at hand."""
     if layout is None:
         return canonical_convolutions(step.measured)(state, batch)
     return layout.whole(canonical_convolutions(partial(step.measured, layout=layout))(state, batch))

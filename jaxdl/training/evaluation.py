@@ -46,8 +46,7 @@ def evaluate(
     checks.objective(objective)
     check_state(state)
     if is_streamed(data):
-        sharding = None if layout is None else layout.batch_sharding
-        return evaluate_stream(objective, state, data, batch_size=batch_size, sharding=sharding)
+        return evaluate_stream(objective, state, data, batch_size=batch_size, layout=layout)
     if layout is not None:
         state, data = layout.place_state(without_optimizer(state)), layout.place_data(data)
     values = evaluated(objective, state, data, batch_size=batch_size, layout=layout)

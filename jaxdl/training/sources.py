@@ -12,12 +12,12 @@ import jax
 import numpy as np
 from flax.errors import ScopeParamShapeError
 
-from jaxdl.data.streaming import Stream, as_stream, evaluation_stream, is_streamed
+from jaxdl.data.streaming import Stream, as_stream, evaluation_stream, is_streamed, prefetch_to_device
 from jaxdl.training.averaging import averaged
 from jaxdl.training.checkpoints.configuration import UNKNOWN, data_fingerprint
 from jaxdl.training.compilation import Stopwatch
-from jaxdl.training.convolutions import canonical_convolutions
 from jaxdl.training.driver import Driver, metric_names, timed_evaluation
+from jaxdl.training.engines import step_on_batch
 from jaxdl.training.objective import AVERAGED
 from jaxdl.training.parallel import Layout
 from jaxdl.training.replay import BadStep, found_again
@@ -121,8 +121,7 @@ class Streamed:
 
     def driver(self, step: TrainStep, schedule: Schedule, watch: Stopwatch, position: Any) -> StreamDriver:
         """What takes a state through it, from a saved position, or from the step at which the schedule begins."""
-        sharding = None if self.layout is None else self.layout.batch_sharding
-        driver = StreamDriver(step, self.stream, watch, last_step=schedule.last_step, sharding=sharding)
+        driver = StreamDriver(step, self.stream, watch, last_step=schedule.last_step, layout=self.layout)
         if position is not None or schedule.first_step:
             driver.seek(schedule.first_step if position is None else position)
         return driver
@@ -131,14 +130,15 @@ class Streamed:
         """The step that failed, by the state at the start of its segment; without its batch, where that is gone."""
         if not self.stream.replayable:
             return BadStep(start, None)
-        advance = jax.jit(canonical_convolutions(step.unmeasured))
-        batches = self.stream.make_iterator()
-        batches.set_state(position)
-        state, batch = start, next(batches)
-        while int(state.step) < failed:
-            state, _ = advance(state, batch)
-            batch = next(batches)
-        batches.close()
+        advance = jax.jit(partial(step_on_batch, step=step.unmeasured, layout=self.layout))
+        iterator = self.stream.make_iterator()
+        iterator.set_state(position)
+        sharding = None if self.layout is None else self.layout.batch_sharding
+        with prefetch_to_device(iterator, size=0, sharding=sharding) as batches:
+            state, batch = start, next(batches)
+            while int(state.step) < failed:
+                state, _ = advance(state, batch)
+                batch = next(batches)
         return BadStep(state, batch)
 
     def metric_names(self, step: TrainStep, state: TrainState) -> list[str]:
@@ -150,8 +150,7 @@ class Streamed:
 
     def evaluate(self, step: TrainStep, state: TrainState, watch: Stopwatch) -> dict[str, np.ndarray]:
         """Exact means over one pass."""
-        sharding = None if self.layout is None else self.layout.batch_sharding
-        run = partial(evaluate_stream, step.objective, data=self.stream, watch=watch, sharding=sharding)
+        run = partial(evaluate_stream, step.objective, data=self.stream, watch=watch, layout=self.layout)
         values = run(state)
         if step.average is not None:
             values |= {AVERAGED + name: value for name, value in run(averaged(state)).items()}

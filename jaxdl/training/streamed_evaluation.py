@@ -1,5 +1,6 @@
 """Exact evaluation of data that come as a stream."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from jaxdl import checks
 from jaxdl.data.streaming import evaluation_stream, prefetch_to_device
 from jaxdl.training.objective import Objective
+from jaxdl.training.parallel import Layout
 from jaxdl.training.programs import Stopwatch
 from jaxdl.training.state import TrainState, check_state, without_optimizer
 from jaxdl.training.step import TrainStep
@@ -34,7 +36,7 @@ def evaluate_stream(
     *,
     batch_size: int = 1000,
     split: str = "validation",
-    sharding: jax.sharding.Sharding | None = None,
+    layout: Layout | None = None,
     watch: Stopwatch | None = None,
 ) -> dict[str, float]:
     """Means of the loss and of the objective's metrics over one pass of a stream, the model in evaluation mode.
@@ -48,7 +50,7 @@ def evaluate_stream(
       data: a `Stream`, or what `jaxdl.data.as_stream` takes; batches none of which is larger than the first.
       batch_size: examples a batch at most, where the batches are still to be made.
       split: of a name.
-      sharding: of the batches, as for `prefetch_to_device`.
+      layout: devices that share each batch, such as `data_parallel()`.
       watch: takes the seconds of compilation.
 
     Returns:
@@ -65,7 +67,11 @@ def evaluate_stream(
     state, watch = without_optimizer(state), Stopwatch() if watch is None else watch
     totals: dict[str, float] = {}
     count = 0
-    with prefetch_to_device(stream.make_pass(), sharding=sharding) as batches:
+    sharding, examples = None, stream.make_pass()
+    if layout is not None:
+        state, sharding = layout.place_state(state), layout.batch_sharding
+        examples = _shareable(examples, layout.num_devices // layout.num_processes)
+    with prefetch_to_device(examples, sharding=sharding) as batches:
         for batch, mask in batches:
             call = watch.compiled(stream_evaluation_program, state, batch, mask, objective=objective)
             sums, rows = jax.device_get(call(state, batch, mask))
@@ -74,3 +80,11 @@ def evaluate_stream(
     if count == 0:
         raise ValueError(f"data: expected at least one example that can be read; {stream.name} has none.")
     return {name: total / count for name, total in totals.items()}
+
+
+def _shareable(batches: Iterator[tuple[PyTree, np.ndarray]], devices: int) -> Iterator[tuple[PyTree, np.ndarray]]:
+    """Batches that so many devices can share equally: copies of the last row are added, and masked."""
+    for batch, mask in batches:
+        missing = -len(mask) % devices
+        longer = lambda leaf, missing=missing: np.concatenate([leaf, np.repeat(leaf[-1:], missing, 0)])  # noqa: E731
+        yield jax.tree.map(longer, batch), np.pad(mask, (0, missing))

@@ -12,7 +12,8 @@ from jaxdl.data.streaming.contract import State
 from jaxdl.data.streaming.drawn import ended
 from jaxdl.data.streaming.grouped import Groups, of_group
 from jaxdl.data.streaming.prefetch import DeviceBatches
-from jaxdl.training.convolutions import canonical_convolutions
+from jaxdl.training.engines import measure_on_batch, step_on_batch
+from jaxdl.training.parallel import Layout
 from jaxdl.training.programs import Stopwatch
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
@@ -21,14 +22,22 @@ PyTree = Any
 _IN_FLIGHT = 1
 
 
-@partial(jax.jit, static_argnames=("step",), donate_argnums=0)
-def stream_program(state: TrainState, group: PyTree, first: jax.Array, count: jax.Array, *, step: TrainStep) -> Any:
+@partial(jax.jit, static_argnames=("step", "layout"), donate_argnums=0)
+def stream_program(
+    state: TrainState,
+    group: PyTree,
+    first: jax.Array,
+    count: jax.Array,
+    *,
+    step: TrainStep,
+    layout: Layout | None = None,
+) -> Any:
     """`count` steps on the batches of a group from batch `first` on; that many rows of the metrics are filled.
 
     The compiler does not know the count, so that the step is the body of a loop even when it is taken once, see
     `engines.one_looped_step`.
     """
-    one_step = lambda state, i: canonical_convolutions(step)(state, _batch(group, i))  # noqa: E731
+    one_step = lambda state, i: step_on_batch(state, _batch(group, i), step=step, layout=layout)  # noqa: E731
     length = jax.tree.leaves(group)[0].shape[0]
     shapes = jax.eval_shape(lambda: one_step(state, first)[1])
     table = jax.tree.map(lambda leaf: jnp.zeros((length, *leaf.shape), leaf.dtype), shapes)
@@ -40,10 +49,12 @@ def stream_program(state: TrainState, group: PyTree, first: jax.Array, count: ja
     return jax.lax.fori_loop(0, count, body, (state, table))
 
 
-@partial(jax.jit, static_argnames=("step",))
-def stream_measure_program(state: TrainState, group: PyTree, first: jax.Array, *, step: TrainStep) -> PyTree:
+@partial(jax.jit, static_argnames=("step", "layout"))
+def stream_measure_program(
+    state: TrainState, group: PyTree, first: jax.Array, *, step: TrainStep, layout: Layout | None = None
+) -> PyTree:
     """What the step's measure says of the state and the batch it is about to see."""
-    return canonical_convolutions(step.measured)(state, _batch(group, first))
+    return measure_on_batch(state, _batch(group, first), step=step, layout=layout)
 
 
 def _batch(group: PyTree, i: jax.Array) -> PyTree:
@@ -75,11 +86,12 @@ class StreamDriver:
         watch: Stopwatch,
         *,
         last_step: int,
-        sharding: jax.sharding.Sharding | None = None,
+        layout: Layout | None = None,
         size: int = 2,
     ) -> None:
-        """Drives `step` up to `last_step`; `sharding` is that of a batch, `size` the groups put ahead."""
-        self.step, self.stream, self.watch = step, stream, watch
+        """Drives `step` up to `last_step`; devices share each batch by `layout`; `size` groups are put ahead."""
+        self.step, self.stream, self.watch, self.layout = step, stream, watch, layout
+        sharding = None if layout is None else layout.batch_sharding
         self._last_step, self._sharding = last_step, sharding
         groups = Groups(stream.make_iterator(), stop=last_step)
         self._groups = prefetch_to_device(groups, size=size, sharding=of_group(sharding))
@@ -122,11 +134,14 @@ class StreamDriver:
             if apart:
                 to_measure = -(start + done) % every
                 if to_measure == 0:
-                    call = self.watch.compiled(stream_measure_program, state, group, first, step=self.step)
+                    static: Any = dict(step=self.step, layout=self.layout)
+                    call = self.watch.compiled(stream_measure_program, state, group, first, **static)
                     measures.append(call(state, group, first))
                 count = min(count, to_measure or every)
             arguments = (group, first, jnp.asarray(count, jnp.int32))
-            state, rows = self.watch.compiled(stream_program, state, *arguments, step=step)(state, *arguments)
+            call = self.watch.compiled(stream_program, state, *arguments, step=step, layout=self.layout)
+            state, rows = call(state, *arguments)
+            state = state if self.layout is None else self.layout.paced(state)
             metrics.append((rows, count))
             self._next += count
             done += count

@@ -123,7 +123,6 @@ TOGETHER = """
 import sys
 import jax, numpy as np, optax
 from flax import linen as nn
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxdl import losses, training
 from jaxdl.data.streaming import stream
 from jaxdl.training import programs
@@ -132,20 +131,17 @@ from jaxdl.training.streaming import StreamDriver
 rank, count, port = map(int, sys.argv[1:])
 if count > 1:
     jax.distributed.initialize(f"127.0.0.1:{port}", count, rank)
-mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
-whole, rows = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+layout = training.data_parallel()
 draws = np.random.RandomState(0)
 x, y = draws.randn(100, 5).astype(np.float32), draws.randint(0, 3, 100).astype(np.int32)
 model = nn.Dense(3)
 step = training.make_train_step(training.supervised(model, losses.softmax_cross_entropy), optax.adam(0.05))
-state = jax.jit(
-    lambda: training.init_state(model, step.tx, x[:1], key=jax.random.key(2)), out_shardings=whole
-)()
+state = layout.place_state(training.init_state(model, step.tx, x[:1], key=jax.random.key(2)))
 data = stream((x, y), batch_size=8, key=jax.random.key(1))
-driver = StreamDriver(step, data, programs.Stopwatch(), last_step=20, sharding=rows)
+driver = StreamDriver(step, data, programs.Stopwatch(), last_step=20, layout=layout)
 state, first = driver.advance(state, 0, 7)
 state, second = driver.advance(state, 7, 13)
-means = training.evaluate_stream(step.objective, state, (x, y), batch_size=32, sharding=rows)
+means = training.evaluate_stream(step.objective, state, (x, y), batch_size=32, layout=layout)
 print(jax.device_count(), *np.asarray(first["loss"]), *np.asarray(second["loss"]), means["loss"])
 driver.close()
 """

@@ -81,10 +81,13 @@ class Layout:
           ValueError: processes passed states that differ.
         """
         check_state(state)
+        shardings = self.state_shardings(state)
+        if all(jax.tree.leaves(jax.tree.map(lambda leaf, to: getattr(leaf, "sharding", None) == to, state, shardings))):
+            return state
         if self.num_processes > 1:
             remedy = "Make it with the same key and from the same parameters."
             processes.agree("state", "the same one in every process", state, remedy)
-        return jax.tree.map(processes.put, state, self.state_shardings(state))
+        return jax.tree.map(processes.put, state, shardings)
 
     def place_data(self, data: PyTree) -> PyTree:
         """Arrays with a leading example axis on the devices; of several processes, each passes its own part.
