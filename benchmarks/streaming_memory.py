@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-SIZE, CLASSES, BATCH = 64, 10, 256
+SIZE, CLASSES, BATCH = 64, 10, 64
 
 
 def write(path: Path, *, size_bytes: float) -> int:

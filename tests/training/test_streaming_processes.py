@@ -179,7 +179,9 @@ def check_memory(gigabytes, folder):
 
 def test_memory_does_not_grow_with_the_data(tmp_path):
     peaks = check_memory(0.2, tmp_path)
-    assert peaks[-1] - peaks[4] < 0.04e9  # of 0.2 GB, 0.1 are read between the two
+    # The queues hold at most 6 groups of 6.3 MB and 5 batches of half that, and may fill up as late as they like; of
+    # the data, 0.12 GB are read between the two.
+    assert peaks[-1] - peaks[4] < 0.054e9
 
 
 @pytest.mark.slow
