@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def section(*, rounds: int) -> str:
-    return "\n\n".join([*(measured(name, rounds=rounds) for name in WORKLOADS), NOTE])
+    load = f"Load of the machine by other work when this began: {os.getloadavg()[0]:.1f}, on {os.cpu_count()} cores."
+    return "\n\n".join([*(measured(name, rounds=rounds) for name in WORKLOADS), f"{NOTE} {load}"])
 
 
 def measured(workload: str, *, rounds: int) -> str:
