@@ -81,14 +81,18 @@ class OneByOne:
         at_once = min(size, len(self.devices))
         return at_once, -(-size // at_once)
 
-    def timed(self, group: Group, orders: np.ndarray, count: int) -> Group:
-        """The group `count` steps on, in orders `(examples,)` or `(members, examples)`, once that is done."""
+    def placed_orders(self, group: Group, orders: np.ndarray) -> list[jax.Array]:
+        """Orders `(examples,)` or `(members, examples)` as `timed` takes them."""
+        rows = np.broadcast_to(orders, (group.num_members, orders.shape[-1]))
+        return [jax.device_put(row, self._device(i)) for i, row in enumerate(rows)]
+
+    def timed(self, group: Group, orders: Sequence[jax.Array], count: int) -> Group:
+        """The group `count` steps on, in orders from `placed_orders`, once that is done."""
         states = []
         for i, (state, cell) in enumerate(zip(group.states, group.cells, strict=True)):
             data, _, _ = self._shared[i % len(self.devices)]
-            order = jax.device_put(orders[i] if orders.ndim == 2 else orders, self._device(i))
             state, _ = member_programs.timing_program(
-                state, cell, data, order, jnp.asarray(count, jnp.int32), step=self.job.step,
+                state, cell, data, orders[i], jnp.asarray(count, jnp.int32), step=self.job.step,
                 own_orders=False, static=tuple(self.job.batches.items()), **self._options,
             )  # fmt: skip
             states.append(state)

@@ -82,15 +82,17 @@ class SideBySide:
         """How many members tell the speed of so many, and how many times theirs the time of all is."""
         return size, 1
 
-    def timed(self, group: Group, orders: np.ndarray, count: int) -> Group:
-        """The group `count` steps on, in orders `(examples,)` or `(members, examples)`, once that is done."""
-        own_orders = orders.ndim == 2
-        if own_orders:
-            orders = np.resize(orders, (group.states.key.shape[0], orders.shape[1]))
-        orders = jax.device_put(orders, self._spread if own_orders else self._everywhere)
+    def placed_orders(self, group: Group, orders: np.ndarray) -> jax.Array:
+        """Orders `(examples,)` or `(members, examples)` as `timed` takes them."""
+        if orders.ndim == 1:
+            return jax.device_put(orders, self._everywhere)
+        return jax.device_put(np.resize(orders, (group.states.key.shape[0], orders.shape[1])), self._spread)
+
+    def timed(self, group: Group, orders: jax.Array, count: int) -> Group:
+        """The group `count` steps on, in orders from `placed_orders`, once that is done."""
         states, _ = member_programs.timing_program(
             group.states, group.cells, self._data, orders, jnp.asarray(count, jnp.int32), step=self.job.step,
-            own_orders=own_orders, static=tuple(self.job.batches.items()), **self._options,
+            own_orders=orders.ndim == 2, static=tuple(self.job.batches.items()), **self._options,
         )  # fmt: skip
         return group._replace(states=jax.block_until_ready(states))
 

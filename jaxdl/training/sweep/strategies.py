@@ -17,8 +17,8 @@ from jaxdl.training.sweep.side_by_side import SideBySide
 PyTree = Any
 Mode = Literal["auto", "vmap", "map"]
 STRATEGIES = {"vmap": SideBySide, "map": OneByOne}
-LONG_ENOUGH = 0.05  # seconds; what is shorter is not well timed
-ROUNDS, ENOUGH = 5, 1.0  # at most so many, and no more after so many seconds
+LONG_ENOUGH = 0.04  # seconds; what is much shorter is not well timed
+ROUNDS, ENOUGH = 4, 1.0  # at most so many, and no more after so many seconds
 
 
 class Plan(NamedTuple):
@@ -95,19 +95,19 @@ class _Timer:
     def __init__(
         self, strategy: SideBySide | OneByOne, single: TrainState, cell: Cell, *, size: int, most: int
     ) -> None:
-        self._strategy = strategy
+        self._strategy: Any = strategy  # each takes orders in its own form
         schedule = strategy.job.schedule
         count, self._times = strategy.sample(size)
         draws = np.random.RandomState(0)
         shared = schedule.order_key is not None or not schedule.shuffle
         orders = [draws.permutation(schedule.num_examples) for _ in range(1 if shared else count)]
-        self._orders = np.asarray(orders[0] if shared else orders, np.int32)
         self._group = strategy.muster([single] * count, [cell] * count, size)
+        self._orders = strategy.placed_orders(self._group, np.asarray(orders[0] if shared else orders, np.int32))
         self._steps = 1
         self._seconds: list[float] = []
         self.turn()  # compiles
-        while self.turn() < LONG_ENOUGH and self._steps < most:
-            self._steps = min(4 * self._steps, most)
+        while (seconds := self.turn()) < LONG_ENOUGH / 2 and self._steps < most:
+            self._steps = min(max(2 * self._steps, round(self._steps * LONG_ENOUGH / seconds)), most)
         self._seconds.clear()
 
     def turn(self) -> float:
