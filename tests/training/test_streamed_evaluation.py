@@ -24,7 +24,7 @@ def test_means_are_exact_whatever_the_batch_size(batch_size, task):
     expected = training.evaluate(task.objective, task.state, task.data)
     watch = programs.Stopwatch()
     close(evaluate_stream(task.objective, task.state, task.data, batch_size=batch_size, watch=watch), expected)
-    assert len(watch._ready) == 1
+    assert len(watch.executables) == 1
 
 
 def test_every_kind_of_data_is_evaluated(task):
