@@ -1,5 +1,7 @@
 """Reference architectures of the lectures, as Flax Linen modules."""
 
+from jaxdl.models.maxout_mlp import MaxoutMLP as MaxoutMLP
 from jaxdl.models.mlp import MLP as MLP
+from jaxdl.models.perceptron import Perceptron as Perceptron
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "MaxoutMLP", "Perceptron"]
