@@ -22,8 +22,9 @@ class MLP(nn.Module):
     `a_l = [a_{l-1} +] dropout(activation(normalization(a_{l-1} W_l + b_l)))`.
 
     Input `(batch, ...)` is flattened to `(batch, features)`; output `(batch, sizes[-1])`. The layers are named
-    `Dense_0`, `Dense_1`, ... with a `kernel` of shape `(in, out)` and a `bias` of shape `(out,)`; the normalizations of
-    hidden layers `BatchNorm_0`, ... or `LayerNorm_0`, .... `MLP((10,))` is a linear classifier.
+    `Dense_0`, `Dense_1`, ... with a `kernel` of shape `(in, out)` and a `bias` of shape `(out,)`; before batch
+    normalization there is no bias, since that takes off every mean. The normalizations of hidden layers are
+    `BatchNorm_0`, ... or `LayerNorm_0`, .... `MLP((10,))` is a linear classifier.
     `capture_intermediates=True` gives the pre-activations by these names.
 
     Attributes:
@@ -68,7 +69,7 @@ class MLP(nn.Module):
         x = dropped(x, self.input_dropout_rate, train)
         for size, activation, rate in zip(self.sizes[:-1], activations, rates, strict=True):
             below = x
-            x = self._dense(size, below)
+            x = self._dense(size, below, use_bias=self.normalization != "batch")
             if normalization is not None:
                 layer = normalization()
                 x = layer(x, **mode_arguments(layer.__call__, train))
@@ -77,8 +78,10 @@ class MLP(nn.Module):
                 x = below + x
         return self._dense(self.sizes[-1], x)
 
-    def _dense(self, size: int, x: jax.Array) -> jax.Array:
-        return nn.Dense(size, kernel_init=self.kernel_init, bias_init=self.bias_init, dtype=self.dtype)(x)
+    def _dense(self, size: int, x: jax.Array, *, use_bias: bool = True) -> jax.Array:
+        return nn.Dense(
+            size, use_bias=use_bias, kernel_init=self.kernel_init, bias_init=self.bias_init, dtype=self.dtype
+        )(x)
 
     def _normalization(self) -> Callable[[], Any] | None:
         given = self.normalization
