@@ -1,33 +1,18 @@
 """The laws of the design for every reference model: engines, resume, per-example gradients; devices have their own."""
 
-import importlib
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from jaxdl import training
 from jaxdl.diagnostics import losses_of, per_example_gradient_norms, per_example_gradients
 from jaxdl.training.engines import ENGINES
+from tests.models.all_cases import CASES, begun
 from tests.models.cases import Case
 
-MODULES = sorted(path.stem for path in Path(__file__).parent.glob("tiny_*.py"))
-CASES: dict[str, Case] = {
-    name: case for module in MODULES for name, case in importlib.import_module(f"tests.models.{module}").CASES.items()
-}
 BATCH, STEPS = 4, 5
 each_case = pytest.mark.parametrize("name", CASES)
-
-
-def begun(case: Case) -> tuple[training.TrainStep, training.TrainState]:
-    tx = optax.sgd(0.05, momentum=0.9)
-    variables = case.init(jax.random.key(0))
-    model_state = {name: value for name, value in variables.items() if name != "params"}
-    state = training.make_state(variables["params"], tx, key=jax.random.key(1), model_state=model_state)
-    return training.make_train_step(case.objective, tx), state
 
 
 def run(case: Case, step, state, *, steps=STEPS, **options):

@@ -6,7 +6,7 @@ Run by `test_on_eight_devices.py`.
 import pytest
 
 from jaxdl import training
-from tests.models.test_laws import CASES, begun
+from tests.models.all_cases import CASES, begun
 from tests.training.parallel.tasks import assert_agree
 
 
