@@ -32,7 +32,7 @@ class Distilled:
         """The model that is trained."""
         return self.plain.model
 
-    def start(self, state: TrainState, teacher_variables: Variables | None = None) -> TrainState:
+    def start(self, state: TrainState, teacher_variables: Mapping[str, Any] | None = None) -> TrainState:
         """The state with what this objective keeps beside the student's own: teacher, and count of a schedule.
 
         Args:

@@ -1,6 +1,6 @@
 """Hints: a student's lower layers learn a layer of the teacher, before the whole student is distilled."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -113,7 +113,7 @@ def train_on_hints(
     return run_many(step, lambda key: init_state(model, tx, first, key=key), data, seeds=seeds, **options)
 
 
-def student_variables(variables: Variables, hinted: TrainState) -> Variables:
+def student_variables(variables: Mapping[str, Any], hinted: TrainState) -> Variables:
     """The student's variables with those layers, statistics included, that stage 1 trained.
 
     Args:
@@ -143,7 +143,7 @@ def train_with_hints(
     batch_size: int,
     seeds: Sequence[int],
     validation: PyTree = None,
-    teacher_variables: Variables | None = None,
+    teacher_variables: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Hinted:
     """FitNets: stage 1 trains the student up to the guided layer on the hints, stage 2 distils the whole student.

@@ -1,7 +1,7 @@
 """Training in stages, each a run of its own that begins where the one before ended."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -11,7 +11,6 @@ import numpy as np
 import optax
 
 from jaxdl import checks, tree
-from jaxdl.model import Variables
 from jaxdl.optimizers import carry_over, staged_unfreezing
 from jaxdl.training import (
     History,
@@ -75,7 +74,7 @@ def unfreezing_steps(
 
 def train_stages(
     steps: Sequence[TrainStep],
-    variables: Variables,
+    variables: Mapping[str, Any],
     data: PyTree,
     *,
     epochs: int | Sequence[int],

@@ -17,12 +17,12 @@ from jaxdl.optimizers import freeze
 from jaxdl.training import ManyRuns, Objective, TrainState, make_state, make_train_step, mean_interval, run_many
 
 PyTree = Any
-Source = Variables | TrainState
+Source = Mapping[str, Any] | TrainState
 Rename = Mapping[str, str] | Callable[[str], str]
 
 
 def transfer(
-    variables: Variables, source: Source, *, where: tree.Where = None, rename: Rename | None = None
+    variables: Mapping[str, Any], source: Source, *, where: tree.Where = None, rename: Rename | None = None
 ) -> Variables:
     """`variables` with the chosen leaves taken from a trained model: parameters, and running statistics with them.
 
@@ -87,9 +87,7 @@ class ReuseCurve:
         checks.one_of(mode=mode, among=("min", "max"), remedy="'min' for a loss, 'max' for an accuracy.")
         means = self.values(metric).mean(1)
         if np.isnan(means).all():
-            raise ValueError(
-                f"metric: expected one that is a number somewhere; got NaN only for {metric!r}. Train anew."
-            )
+            raise ValueError(f"metric: expected numbers of {metric!r}; got NaN for every k. Lower the learning rate.")
         return int(np.nanargmax(means if mode == "max" else -means))
 
     def table(self, metric: str) -> str:
@@ -177,14 +175,14 @@ def reuse_curve(
     return ReuseCurve(tuple(found))
 
 
-def chosen_inside(variables: Variables, where: tree.Where) -> frozenset[str]:
+def chosen_inside(variables: Mapping[str, Any], where: tree.Where) -> frozenset[str]:
     """The paths, without their collection, of the leaves chosen; of any collection."""
     inside = {_inside(path): leaf for path, leaf in tree.leaf_paths(variables).items()}
     chosen = tree.leaf_paths(tree.resolve(where, inside))
     return frozenset(path for path, mask in chosen.items() if mask)
 
 
-def _statistics(variables: Variables, where: tree.Where) -> frozenset[str]:
+def _statistics(variables: Mapping[str, Any], where: tree.Where) -> frozenset[str]:
     chosen = chosen_inside(variables, where)
     state = tree.leaf_paths({name: value for name, value in variables.items() if name != "params"})
     return frozenset(_inside(path) for path in state) & chosen
