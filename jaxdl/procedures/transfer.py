@@ -154,7 +154,7 @@ def reuse_curve(
     x = jax.tree.map(lambda leaf: leaf[:1], data[0])
     outline = jax.eval_shape(new.init, jax.random.key(0), x)
     for k in range(len(layers) + 1):
-        reused = [one for layer in layers[:k] for one in (layer if isinstance(layer, (list, tuple)) else [layer])]
+        reused: Any = [one for layer in layers[:k] for one in (layer if isinstance(layer, (list, tuple)) else [layer])]
         stays = frozen and k > 0
         chain = freeze(tx, where=reused) if stays else tx
         kept = _statistics(outline, reused) if stays else frozenset()
