@@ -1,7 +1,35 @@
 """Procedures: ways of training and predicting that take more than one run."""
 
+from jaxdl.procedures.ensemble_model import ensemble_model as ensemble_model
+from jaxdl.procedures.ensemble_report import EnsembleReport as EnsembleReport
+from jaxdl.procedures.ensemble_report import compare_members as compare_members
+from jaxdl.procedures.ensemble_training import Ensemble as Ensemble
+from jaxdl.procedures.ensemble_training import as_state as as_state
+from jaxdl.procedures.ensemble_training import take_members as take_members
+from jaxdl.procedures.ensemble_training import train_ensemble as train_ensemble
 from jaxdl.procedures.ensembles import average_probabilities as average_probabilities
 from jaxdl.procedures.ensembles import bootstrap as bootstrap
+from jaxdl.procedures.ensembles import bootstrap_samples as bootstrap_samples
+from jaxdl.procedures.ensembles import log_average_probabilities as log_average_probabilities
 from jaxdl.procedures.ensembles import majority_vote as majority_vote
+from jaxdl.procedures.ensembles import vote_scores as vote_scores
+from jaxdl.procedures.weight_averaging import average_weights as average_weights
+from jaxdl.procedures.weight_averaging import recompute_statistics as recompute_statistics
 
-__all__ = ["average_probabilities", "bootstrap", "majority_vote"]
+__all__ = [
+    "Ensemble",
+    "EnsembleReport",
+    "as_state",
+    "average_probabilities",
+    "average_weights",
+    "bootstrap",
+    "bootstrap_samples",
+    "compare_members",
+    "ensemble_model",
+    "log_average_probabilities",
+    "majority_vote",
+    "recompute_statistics",
+    "take_members",
+    "train_ensemble",
+    "vote_scores",
+]
