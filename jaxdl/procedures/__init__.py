@@ -1,5 +1,8 @@
 """Procedures: ways of training and predicting that take more than one run."""
 
+from jaxdl.procedures.distributions import Choice as Choice
+from jaxdl.procedures.distributions import LogUniform as LogUniform
+from jaxdl.procedures.distributions import Uniform as Uniform
 from jaxdl.procedures.ensemble_model import ensemble_model as ensemble_model
 from jaxdl.procedures.ensemble_report import EnsembleReport as EnsembleReport
 from jaxdl.procedures.ensemble_report import compare_members as compare_members
@@ -13,21 +16,32 @@ from jaxdl.procedures.ensembles import bootstrap_samples as bootstrap_samples
 from jaxdl.procedures.ensembles import log_average_probabilities as log_average_probabilities
 from jaxdl.procedures.ensembles import majority_vote as majority_vote
 from jaxdl.procedures.ensembles import vote_scores as vote_scores
+from jaxdl.procedures.search import grid_search as grid_search
+from jaxdl.procedures.search import random_search as random_search
+from jaxdl.procedures.search_result import Search as Search
+from jaxdl.procedures.search_result import best_cell as best_cell
 from jaxdl.procedures.weight_averaging import average_weights as average_weights
 from jaxdl.procedures.weight_averaging import recompute_statistics as recompute_statistics
 
 __all__ = [
+    "Choice",
     "Ensemble",
     "EnsembleReport",
+    "LogUniform",
+    "Search",
+    "Uniform",
     "as_state",
     "average_probabilities",
     "average_weights",
+    "best_cell",
     "bootstrap",
     "bootstrap_samples",
     "compare_members",
     "ensemble_model",
+    "grid_search",
     "log_average_probabilities",
     "majority_vote",
+    "random_search",
     "recompute_statistics",
     "take_members",
     "train_ensemble",
