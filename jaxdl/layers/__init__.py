@@ -22,6 +22,7 @@ from jaxdl.layers.noise import AlphaDropout as AlphaDropout
 from jaxdl.layers.noise import ClassicDropout as ClassicDropout
 from jaxdl.layers.noise import GaussianDropout as GaussianDropout
 from jaxdl.layers.noise import GaussianNoise as GaussianNoise
+from jaxdl.layers.noise import MaskingNoise as MaskingNoise
 from jaxdl.layers.rectifiers import PReLU as PReLU
 from jaxdl.layers.rectifiers import RReLU as RReLU
 from jaxdl.layers.weight_norm import start_weight_norm as start_weight_norm
@@ -37,6 +38,7 @@ __all__ = [
     "GaussianDropout",
     "GaussianNoise",
     "LayerNorm",
+    "MaskingNoise",
     "Maxout",
     "PReLU",
     "RReLU",

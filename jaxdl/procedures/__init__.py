@@ -1,5 +1,14 @@
 """Procedures: ways of training and predicting that take more than one run."""
 
+from jaxdl.procedures.bayesian_regression import LinearFit as LinearFit
+from jaxdl.procedures.bayesian_regression import LinearPosterior as LinearPosterior
+from jaxdl.procedures.bayesian_regression import Predictive as Predictive
+from jaxdl.procedures.bayesian_regression import linear_log_evidence as linear_log_evidence
+from jaxdl.procedures.bayesian_regression import linear_log_likelihood as linear_log_likelihood
+from jaxdl.procedures.bayesian_regression import linear_maximum_likelihood as linear_maximum_likelihood
+from jaxdl.procedures.bayesian_regression import linear_posterior as linear_posterior
+from jaxdl.procedures.bayesian_regression import posterior_predictive as posterior_predictive
+from jaxdl.procedures.bayesian_regression import ridge_regression as ridge_regression
 from jaxdl.procedures.distributions import Choice as Choice
 from jaxdl.procedures.distributions import LogUniform as LogUniform
 from jaxdl.procedures.distributions import Uniform as Uniform
@@ -16,6 +25,7 @@ from jaxdl.procedures.ensembles import bootstrap_samples as bootstrap_samples
 from jaxdl.procedures.ensembles import log_average_probabilities as log_average_probabilities
 from jaxdl.procedures.ensembles import majority_vote as majority_vote
 from jaxdl.procedures.ensembles import vote_scores as vote_scores
+from jaxdl.procedures.noise_precision import fit_precision as fit_precision
 from jaxdl.procedures.search import grid_search as grid_search
 from jaxdl.procedures.search import random_search as random_search
 from jaxdl.procedures.search_result import Search as Search
@@ -27,7 +37,10 @@ __all__ = [
     "Choice",
     "Ensemble",
     "EnsembleReport",
+    "LinearFit",
+    "LinearPosterior",
     "LogUniform",
+    "Predictive",
     "Search",
     "Uniform",
     "as_state",
@@ -38,11 +51,18 @@ __all__ = [
     "bootstrap_samples",
     "compare_members",
     "ensemble_model",
+    "fit_precision",
     "grid_search",
+    "linear_log_evidence",
+    "linear_log_likelihood",
+    "linear_maximum_likelihood",
+    "linear_posterior",
     "log_average_probabilities",
     "majority_vote",
+    "posterior_predictive",
     "random_search",
     "recompute_statistics",
+    "ridge_regression",
     "take_members",
     "train_ensemble",
     "vote_scores",
