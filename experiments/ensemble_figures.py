@@ -30,9 +30,9 @@ def ensembles_figure(
     left.set(xlabel="ensemble", xticks=places, ylabel=f"test accuracy on {dataset} (%)")
     sizes = np.arange(1, len(by_size) + 1)
     middle.plot(sizes, by_size, ".-", color="tab:blue")
-    middle.axhline(seeds.members.mean(), color="tab:gray", linestyle="--", label="mean member")
+    middle.axhline(seeds.loss.mean(), color="tab:gray", linestyle="--", label="mean member")
     middle.axvline(seeds.members.shape[1], color="tab:gray", linestyle=":", label="an ensemble here")
-    middle.set(xlabel="members whose probabilities are averaged", ylabel="test accuracy (%)")
+    middle.set(xlabel="members whose probabilities are averaged", ylabel="test loss (nats)")
     names = list(weights)
     for i, name in enumerate(names):
         mean = averaged.get(name, seeds.members.mean(1)).mean()
@@ -43,5 +43,5 @@ def ensembles_figure(
     right.set_xticklabels([name.replace(" ", "\n", 1) for name in names])
     for axis in (left, middle, right):
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, loc="lower right" if axis is right else "best")
     return figure

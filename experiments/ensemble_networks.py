@@ -117,16 +117,18 @@ class Networks:
         return np.array([100 * self.report(variables).member_accuracies.mean() for variables in self._averages])
 
     def by_size(self, ensembles: list[Any]) -> np.ndarray:
-        """Test accuracy in percent of the first 1, 2, ... of all networks together."""
+        """Negative log-likelihood, in nats, of the first 1, 2, ... of all networks together."""
         everyone = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *ensembles)
         total, log_average = MEMBERS * len(ensembles), procedures.log_average_probabilities
-        metrics = {f"{m}": lambda z, y, m=m: jaxdl.losses.correct(log_average(z[:m]), y) for m in range(1, total + 1)}
+        metrics = {
+            f"{m}": lambda z, y, m=m: jaxdl.losses.softmax_cross_entropy(log_average(z[:m]), y)
+            for m in range(1, total + 1)
+        }
         apart = procedures.ensemble_model(self.model, total, combine=lambda outputs: outputs)
-        loss = lambda z, y: jaxdl.losses.softmax_cross_entropy(log_average(z), y)  # noqa: E731
         found = training.evaluate(
-            training.supervised(apart, loss, metrics=metrics), procedures.as_state(everyone), self.test
+            training.supervised(apart, metrics[f"{total}"], metrics=metrics), procedures.as_state(everyone), self.test
         )
-        return 100 * np.array([found[f"{m}"] for m in range(1, total + 1)])
+        return np.array([found[f"{m}"] for m in range(1, total + 1)])
 
     def dropout_differences(self, stacked: Any, passes: int) -> np.ndarray:
         """Test accuracy in percent of the mean over masks less that of weight scaling, of every network."""
