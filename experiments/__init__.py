@@ -15,6 +15,8 @@ NAMES = (
     "signal",
     "saddle_points",
     "baselines",
+    "overfitting",
+    "ensembles",
     "transfer",
 )
 

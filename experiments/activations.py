@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 import jaxdl
 from experiments.claims import Experiment, Run
 from experiments.hyperparameter_grid import Grid, train_grid
-from experiments.tuned_comparison import TUNING_SEEDS, best_cell, faster, judge_faster, judged
+from experiments.tuned_comparison import TUNING_SEEDS, faster, judge_faster, judged
 from jaxdl.activations import FACTS, Facts
+from jaxdl.procedures import best_cell
 
 WIDTH, HIDDEN, BATCH = 64, 3, 32
 RATES = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 import jaxdl
 from experiments.claims import Run
 from experiments.hyperparameter_grid import train_grid
-from experiments.tuned_comparison import best_cell, faster, judge_faster
+from experiments.tuned_comparison import faster, judge_faster
 from jaxdl import optimizers
+from jaxdl.procedures import best_cell
 
 BATCH, DROPOUT, FIRST_TUNING_SEED = 128, 0.5, 1000
 LABELS = {"logistic": "logistic regression", "network": "network", "dropout": "network with dropout"}

@@ -11,8 +11,8 @@ import jaxdl
 from experiments import rules
 from experiments.claims import Run
 from experiments.hyperparameter_grid import Cell, train_grid
-from experiments.tuned_comparison import best_cell
 from jaxdl import optimizers
+from jaxdl.procedures import best_cell
 
 RATES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 RHOS, EPSILONS = (0.9, 0.95, 0.99), (1e-2, 1e-4, 1e-6, 1e-8)

@@ -16,12 +16,6 @@ def judged(by_member: np.ndarray) -> np.ndarray:
     return by_member[:, TUNING_SEEDS:]
 
 
-def best_cell(validation: np.ndarray) -> int:
-    """The cell of the smallest mean over seeds `(cells, seeds)`; one that diverges for any seed is out."""
-    mean = validation.mean(1)
-    return int(np.argmin(np.where(np.isfinite(mean), mean, np.inf)))
-
-
 def faster(losses: np.ndarray, others: np.ndarray, *, confidence: float = 0.95) -> Result:
     """ORD on the log ratio; a run whose loss is not finite counts as the worst there is."""
     largest = np.finfo(np.float64).max

@@ -30,36 +30,74 @@ from jaxdl.procedures.stages import unfreezing_steps as unfreezing_steps
 from jaxdl.procedures.transfer import ReuseCurve as ReuseCurve
 from jaxdl.procedures.transfer import reuse_curve as reuse_curve
 from jaxdl.procedures.transfer import transfer as transfer
+from jaxdl.procedures.distributions import Choice as Choice
+from jaxdl.procedures.distributions import LogUniform as LogUniform
+from jaxdl.procedures.distributions import Uniform as Uniform
+from jaxdl.procedures.ensemble_model import ensemble_model as ensemble_model
+from jaxdl.procedures.ensemble_report import EnsembleReport as EnsembleReport
+from jaxdl.procedures.ensemble_report import compare_members as compare_members
+from jaxdl.procedures.ensemble_training import Ensemble as Ensemble
+from jaxdl.procedures.ensemble_training import as_state as as_state
+from jaxdl.procedures.ensemble_training import take_members as take_members
+from jaxdl.procedures.ensemble_training import train_ensemble as train_ensemble
+from jaxdl.procedures.ensembles import bootstrap_samples as bootstrap_samples
+from jaxdl.procedures.ensembles import log_average_probabilities as log_average_probabilities
+from jaxdl.procedures.ensembles import vote_scores as vote_scores
+from jaxdl.procedures.search import grid_search as grid_search
+from jaxdl.procedures.search import random_search as random_search
+from jaxdl.procedures.search_result import Search as Search
+from jaxdl.procedures.search_result import best_cell as best_cell
+from jaxdl.procedures.weight_averaging import average_weights as average_weights
+from jaxdl.procedures.weight_averaging import recompute_statistics as recompute_statistics
 
 __all__ = [
+    "Choice",
     "Distilled",
+    "Ensemble",
+    "EnsembleReport",
     "HintRegressor",
     "Hinted",
     "LinearFit",
     "LinearPosterior",
+    "LogUniform",
     "Predictive",
     "ReuseCurve",
+    "Search",
     "Staged",
+    "Uniform",
+    "as_state",
     "average_probabilities",
+    "average_weights",
+    "best_cell",
     "bootstrap",
+    "bootstrap_samples",
+    "compare_members",
     "distilled",
+    "ensemble_model",
     "features",
     "fit_precision",
+    "grid_search",
     "linear_log_evidence",
     "linear_log_likelihood",
     "linear_maximum_likelihood",
     "linear_posterior",
+    "log_average_probabilities",
     "majority_vote",
     "posterior_predictive",
+    "random_search",
+    "recompute_statistics",
     "reuse_curve",
     "ridge_regression",
     "starting_from",
     "student_variables",
+    "take_members",
     "teacher_outputs",
+    "train_ensemble",
     "train_on_hints",
     "train_stages",
     "train_with_hints",
     "transfer",
     "unfreezing_steps",
+    "vote_scores",
     "with_head",
 ]

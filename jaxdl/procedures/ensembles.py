@@ -1,17 +1,19 @@
-"""Ensembles of models: bootstrap samples to train on, and two ways of deciding together.
+"""Ensembles of models: bootstrap samples to train on, and ways of deciding together.
 
-`jaxdl.training.run_many` trains the members by one program. Their logits, (members, batch, classes), are
-`jax.vmap(lambda params: model.apply({"params": params}, x)[0])(states.params)`.
+`train_ensemble` trains the members by one program; `ensemble_model` makes one model of them.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdl import checks, tree
 
 Tree = TypeVar("Tree", bound=Any)
+_BAGGING = 0x0BA991  # apart from the splits and steps by which a run derives keys from its own
 
 
 def average_probabilities(logits: jax.Array, *, mean: Literal["arithmetic", "geometric"] = "arithmetic") -> jax.Array:
@@ -42,6 +44,44 @@ def average_probabilities(logits: jax.Array, *, mean: Literal["arithmetic", "geo
     if mean == "geometric":
         return jax.nn.softmax(jnp.mean(logits, 0), -1)
     raise ValueError(f"mean: expected 'arithmetic' or 'geometric'; got {mean!r}. Use 'arithmetic' for bagging.")
+
+
+def log_average_probabilities(logits: jax.Array) -> jax.Array:
+    """The logarithm of `average_probabilities(logits)`, without underflow: logits of the ensemble.
+
+        z_j = log(1/M sum_m softmax(z_m)_j)
+
+    Their softmax is the average itself, so `jaxdl.losses.softmax_cross_entropy` of them is its negative log-likelihood,
+    which by Jensen's inequality is at most the mean of the members'.
+
+    Args:
+      logits: shape (members, batch, classes).
+
+    Returns:
+      Shape (batch, classes), in the dtype of `logits`.
+
+    Raises:
+      ValueError: `logits` of another rank, or without members.
+    """
+    _check_logits(logits)
+    return jax.nn.logsumexp(jax.nn.log_softmax(logits, -1), 0) - jnp.log(jnp.asarray(len(logits), logits.dtype))
+
+
+def vote_scores(logits: jax.Array) -> jax.Array:
+    """`majority_vote` as scores that `jaxdl.losses.correct` reads: 1 for the class voted for, 0 for the others.
+
+    Args:
+      logits: shape (members, batch, classes).
+
+    Returns:
+      Shape (batch, classes), in the dtype of `logits`; NaN where a logit of any member is.
+
+    Raises:
+      ValueError: `logits` of another rank, or without members.
+    """
+    winner = majority_vote(logits)[:, None]
+    scores = (winner == jnp.arange(logits.shape[-1])[None]).astype(logits.dtype)
+    return jnp.where(winner < 0, jnp.nan, scores)
 
 
 def majority_vote(logits: jax.Array) -> jax.Array:
@@ -89,6 +129,26 @@ def bootstrap(key: jax.Array, examples: Tree) -> Tree:
     count = tree.num_examples(examples, argument="examples")
     draws = jax.random.randint(key, (count,), 0, count)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[draws], examples)
+
+
+def bootstrap_samples(seeds: Sequence[int], num_examples: int) -> np.ndarray:
+    """A bootstrap sample for the member of each seed, for `jaxdl.training.run_many(samples=...)`.
+
+    Args:
+      seeds: of the members; the draws of a seed depend on nothing else, and on nothing that its training draws.
+      num_examples: examples there are, and in each sample.
+
+    Returns:
+      Indices of shape (seeds, num_examples), int32.
+
+    Raises:
+      ValueError: `num_examples` below 1.
+    """
+    checks.whole_number(num_examples=num_examples, minimum=1, remedy="Pass len(y).")
+    drawn = [
+        bootstrap(jax.random.fold_in(jax.random.key(seed), _BAGGING), jnp.arange(num_examples)) for seed in seeds
+    ]  # fmt: skip
+    return np.asarray(drawn, np.int32)
 
 
 def _check_logits(logits: Any) -> None:

@@ -174,10 +174,15 @@ def whole_epoch(
     length: int,
     num_examples: int,
     shuffle: bool,
+    sample: jax.Array | None = None,
     **batches: Any,
 ) -> tuple[TrainState, Metrics]:
-    """The rest of the state's epoch, `length` steps, shuffled inside the program."""
+    """The rest of the state's epoch, `length` steps, shuffled inside the program.
+
+    With a `sample`, indices `(num_examples,)`, the examples are those of the data at the indices.
+    """
     order = order_of_epoch(
         state, order_key, num_examples=num_examples, steps_per_epoch=steps_per_epoch, shuffle=shuffle
     )
+    order = order if sample is None else sample[order]
     return many_steps(state, data, order, step=step, steps_per_epoch=steps_per_epoch, length=length, **batches)

@@ -3,6 +3,7 @@ import numpy as np
 from experiments import tuned_comparison
 from experiments.claims import Run
 from jaxdl.data import Examples, Splits
+from jaxdl.procedures import best_cell
 
 
 def test_four_comparisons_share_the_error_rate():
@@ -20,7 +21,7 @@ def test_four_comparisons_share_the_error_rate():
 
 def test_the_rate_is_chosen_by_validation_and_one_that_diverges_is_out():
     validation = np.array([[3.0, 3.0], [2.0, 2.2], [0.1, np.nan], [0.1, np.inf], [2.0, 2.3]])
-    assert tuned_comparison.best_cell(validation) == 1
+    assert best_cell(validation) == 1
 
 
 def test_a_judged_run_that_diverges_is_the_slowest():

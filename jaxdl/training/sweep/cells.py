@@ -20,6 +20,7 @@ Cell = dict[str, Any]
 Grid = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]
 EXAMPLE = "Pass for example {'learning_rate': [0.1, 0.3]}, or a list of mappings such as [{'learning_rate': 0.1}]."
 TAKEN = ("train_", "validation_")  # what precedes the metrics in a row
+SAMPLE = "sample of the data"  # a member's own examples travel beside its hyper-parameters, under no keyword's name
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class MadeStep:
 
     def at(self, cell: Mapping[str, jax.Array]) -> TrainStep:
         """The step of a cell."""
-        step = self.make_step(**cell)
+        step = self.make_step(**{name: value for name, value in cell.items() if name != SAMPLE})
         if not isinstance(step, TrainStep):
             raise TypeError(
                 "step: expected a function that returns what make_train_step(objective, tx) does; "
@@ -69,6 +70,27 @@ def at_cell(step: TrainStep | MadeStep, cell: Mapping[str, jax.Array]) -> TrainS
 def as_arrays(cell: Mapping[str, Any]) -> dict[str, jax.Array]:
     """The numbers as the traced programs are given them."""
     return {name: jnp.asarray(value, jnp.float32) for name, value in cell.items()}
+
+
+def checked_samples(samples: Any, num_seeds: int, num_examples: int) -> np.ndarray:
+    """The examples that the member of each seed trains on, `(seeds, size)` int32."""
+    indices = np.asarray(samples)
+    if (
+        indices.ndim != 2
+        or len(indices) != num_seeds
+        or not indices.size
+        or not np.issubdtype(indices.dtype, np.integer)
+    ):
+        raise ValueError(
+            f"samples: expected indices of examples, whole numbers of shape ({num_seeds}, size), a row for each seed; "
+            f"got shape {indices.shape}, dtype {indices.dtype}. Draw them by jaxdl.procedures.bootstrap_samples."
+        )
+    if indices.min() < 0 or indices.max() >= num_examples:
+        raise ValueError(
+            f"samples: expected indices from 0 to {num_examples - 1}; got {indices.min()} to {indices.max()}. "
+            "They count the examples of the data."
+        )
+    return indices.astype(np.int32)
 
 
 def product_or_list(

@@ -20,7 +20,15 @@ from jaxdl.training.sources import Arrays, check_followers
 from jaxdl.training.state import TrainState, check_state
 from jaxdl.training.step import TrainStep
 from jaxdl.training.sweep import member_programs
-from jaxdl.training.sweep.cells import Grid, as_arrays, check_init, check_make_step, numeric_cells
+from jaxdl.training.sweep.cells import (
+    SAMPLE,
+    Grid,
+    as_arrays,
+    check_init,
+    check_make_step,
+    checked_samples,
+    numeric_cells,
+)
 from jaxdl.training.sweep.group_run import GroupRun
 from jaxdl.training.sweep.job import Job
 from jaxdl.training.sweep.joining import joined_histories, joined_states
@@ -28,6 +36,7 @@ from jaxdl.training.sweep.many_folder import many_folder
 from jaxdl.training.sweep.memory import Device
 from jaxdl.training.sweep.results import ManyRuns
 from jaxdl.training.sweep.strategies import STRATEGIES, Mode, make_plan
+from jaxdl.tree import num_examples
 
 PyTree = Any
 
@@ -39,6 +48,7 @@ def run_many(
     *,
     seeds: Sequence[int],
     hyperparameters: Grid | None = None,
+    samples: Any = None,
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int,
@@ -75,6 +85,9 @@ def run_many(
       seeds: one a member, distinct.
       hyperparameters: lists of numbers by name, all combinations of which are the cells; or a list of cells, mappings
         of the same names to numbers. Members are in the order of the cells, the seeds of a cell together.
+      samples: the examples that the member of each seed trains on, in every cell: indices into `data`, whole numbers of
+        shape `(seeds, size)`, in which an example may stand several times or not at all: bootstrap samples, folds,
+        subsets. The data lie on the device once. The member is then, by the same law, the run on `data[samples[i]]`.
       mode: `"vmap"` advances the members side by side, `"map"` one after the other by one program; `"auto"` times
         both on copies of a state and keeps the faster: see `history.engine` and `timings`.
       members_at_once: members advance in groups of so many, one group after the other. None: as many as need, by the
@@ -95,7 +108,8 @@ def run_many(
       look at its row. `.table("validation_loss")` and `.paired(...)` compare the cells.
 
     Raises:
-      ValueError: no seed, a seed twice, an unknown mode, cells that are none, or what `fit` refuses.
+      ValueError: no seed, a seed twice, an unknown mode, cells that are none, samples that are no rows of indices, or
+        what `fit` refuses.
       TypeError: a step where a function of hyper-parameters is needed, or the reverse; an argument it does not take.
 
     Example:
@@ -136,11 +150,14 @@ def run_many(
         made, example = check_make_step(step, cells)
         check_init(init, cells)
     members = tuple({**cell, "seed": int(seed)} for cell in cells for seed in listed)
-    arrays = [as_arrays(cell) for cell in cells for _ in listed]
+    drawn = None if samples is None else checked_samples(samples, len(listed), num_examples(data))
+    own: list[dict[str, Any]] = [{} if drawn is None else {SAMPLE: drawn[i]} for i in range(len(listed))]
+    arrays = [{**as_arrays(cell), **sample} for cell in cells for sample in own]
 
     def start(i: int) -> TrainState:
         key = jax.random.key(members[i]["seed"])
-        state = init(key) if hyperparameters is None else member_programs.start_program(key, arrays[i], init=init)
+        numbers = {name: value for name, value in arrays[i].items() if name != SAMPLE}
+        state = init(key) if hyperparameters is None else member_programs.start_program(key, numbers, init=init)
         check_state(state, argument="what init returns")
         if state.stopping is not None:
             raise ValueError(
@@ -151,8 +168,8 @@ def run_many(
 
     first = start(0)
     schedule = make_schedule(
-        example, first, data, validation, epochs=epochs, steps=steps, batch_size=batch_size,
-        evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
+        example, first, data if drawn is None else drawn[0], validation, epochs=epochs, steps=steps,
+        batch_size=batch_size, evaluate_every=evaluate_every, shuffle=shuffle, order_key=order_key,
     )  # fmt: skip
     watch = Stopwatch()
     held_out = None if validation is None else Arrays(jax.device_put(validation), None)
@@ -160,7 +177,9 @@ def run_many(
     job = Job(
         made, example, jax.device_put(data), held_out and held_out.data, schedule, watch, early_stopping
     )  # fmt: skip
-    runs = None if folder is None else many_folder(job, first, arrays[0], members, folder, policy, resume, config)
+    runs = None
+    if folder is not None:
+        runs = many_folder(job, first, arrays[0], members, folder, policy, resume, config, samples=drawn)
     kept = None if runs is None else runs.plan
     if kept is not None:  # the groups have to be found again
         members_at_once = _as_before(members_at_once, kept["members_at_once"], folder)

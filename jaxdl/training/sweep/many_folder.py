@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxdl.training.checkpoints import configuration
 from jaxdl.training.checkpoints.policy import Checkpoints
@@ -123,6 +124,8 @@ def many_folder(
     policy: Checkpoints,
     resume: Resume,
     config: configuration.Config,
+    *,
+    samples: np.ndarray | None,
 ) -> ManyFolder:
     """The folder, with all that has to be the same for the runs to go on to the same numbers."""
     schedule, example = job.schedule, job.example
@@ -143,6 +146,7 @@ def many_folder(
             "guard": example.guard,
             "early_stopping": stopping if job.early_stopping is not None else None,
             "data": configuration.data_fingerprint(job.data),
+            **({} if samples is None else {"samples": configuration.data_fingerprint(samples)}),
         }
     )
 

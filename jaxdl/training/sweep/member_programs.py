@@ -13,7 +13,7 @@ from jaxdl.training import engines
 from jaxdl.training.early_stopping import EarlyStopping
 from jaxdl.training.state import TrainState
 from jaxdl.training.step import TrainStep
-from jaxdl.training.sweep.cells import Cell, MadeStep, at_cell
+from jaxdl.training.sweep.cells import SAMPLE, Cell, MadeStep, at_cell
 
 PyTree = Any
 MEMBERS = "members"
@@ -40,11 +40,14 @@ def epoch_program(
 ) -> Any:
     """`engines.whole_epoch` of a member, or of members with a leading axis; `static` holds its keyword arguments.
 
-    With an `order_key` members side by side have one order: their batch is gathered once, not once for each.
+    With an `order_key` members side by side have one order: their batch is gathered once, not once for each. That is so
+    unless each has a sample of its own.
     """
 
     def epoch(state: TrainState, cell: Cell, data: PyTree, order_key: jax.Array | None) -> Any:
-        after, metrics = engines.whole_epoch(state, data, order_key, step=at_cell(step, cell), **dict(static))
+        after, metrics = engines.whole_epoch(
+            state, data, order_key, step=at_cell(step, cell), sample=cell.get(SAMPLE), **dict(static)
+        )
         return (after, metrics) if state.stopping is None else _unless_stopped(state, after, metrics)
 
     lifted = _over_members(epoch, (True, False, False), mesh) if side_by_side else epoch
@@ -68,6 +71,7 @@ def timing_program(
     """`count` steps in a given order, compiled once for any count: what the strategies are timed by."""
 
     def steps(state: TrainState, cell: Cell, data: PyTree, order: jax.Array, count: jax.Array) -> Any:
+        order = order if SAMPLE not in cell else cell[SAMPLE][order]
         return engines.one_looped_step(state, data, order, count, step=at_cell(step, cell).unmeasured, **dict(static))
 
     lifted = _over_members(steps, (True, False, own_orders, False), mesh) if side_by_side else steps
