@@ -59,9 +59,9 @@ def test_the_published_figures_pass_but_for_the_slide_and_others_fail(random_spl
 
 def test_smoke_on_digits():
     experiment = baselines.EXPERIMENT
-    settings = dict(experiment.presets["smoke"])
+    settings = {name: value for name, value in experiment.presets["smoke"].items() if name != "seeds"}
     settings["epochs"] = {"digits": dict.fromkeys(settings["epochs"]["digits"], 2)}
-    run = Run("digits", jaxdl.data.load("digits"), settings.pop("seeds"), settings)
+    run = Run("digits", jaxdl.data.load("digits"), 2, settings)
     experiment.run(run)
     assert {record["rung"] for record in run.records} == {"linear", "softmax", "network", "dropout", "lenet"}
     assert all(0 <= record["test"] <= 100 for record in run.records)
