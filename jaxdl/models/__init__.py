@@ -17,19 +17,19 @@ from jaxdl.models.vgg import VGG as VGG
 from jaxdl.models.vgg import grow_vgg as grow_vgg
 
 __all__ = [
-    "MLP",
-    "RBM",
-    "VGG",
     "AlexNet",
     "Autoencoder",
     "ConvAutoencoder",
     "DeepFace",
     "LeNet5",
+    "MLP",
     "MaxoutMLP",
     "MeanAndPrecision",
     "Perceptron",
+    "RBM",
     "ResNet",
     "SmallCNN",
     "SmallResNet",
+    "VGG",
     "grow_vgg",
 ]

@@ -30,12 +30,9 @@ class Decoder(nn.Module):
     def __call__(self, hidden: jax.Array, twin: jax.Array) -> jax.Array:
         """Outputs `(batch, in)` of codes `(batch, out)`, for the encoder's kernel `twin`, `(in, out)`."""
         num_inputs, num_units = twin.shape
-        if self.tied:
-            kernel = twin.T
-        else:
-            kernel = self.param("kernel", self.kernel_init, (num_units, num_inputs), jnp.float32)
+        own = None if self.tied else self.param("kernel", self.kernel_init, (num_units, num_inputs), jnp.float32)
         bias = self.param("bias", self.bias_init, (num_inputs,), jnp.float32)
-        hidden, kernel, bias = promote_dtype(hidden, kernel, bias, dtype=self.dtype)
+        hidden, kernel, bias = promote_dtype(hidden, twin.T if own is None else own, bias, dtype=self.dtype)
         return hidden @ kernel + bias[None, :]
 
 

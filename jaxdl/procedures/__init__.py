@@ -49,18 +49,33 @@ from jaxdl.procedures.transfer import reuse_curve as reuse_curve
 from jaxdl.procedures.transfer import transfer as transfer
 from jaxdl.procedures.weight_averaging import average_weights as average_weights
 from jaxdl.procedures.weight_averaging import recompute_statistics as recompute_statistics
+from jaxdl.procedures.greedy import LayerLearner as LayerLearner
+from jaxdl.procedures.greedy import Pretrained as Pretrained
+from jaxdl.procedures.greedy import dense_encoding as dense_encoding
+from jaxdl.procedures.greedy import fine_tune as fine_tune
+from jaxdl.procedures.greedy import greedy_pretraining as greedy_pretraining
+from jaxdl.procedures.greedy import greedy_supervised as greedy_supervised
+from jaxdl.procedures.greedy import with_layers as with_layers
+from jaxdl.procedures.growing import Grown as Grown
+from jaxdl.procedures.growing import GrowthStage as GrowthStage
+from jaxdl.procedures.growing import grow_depth as grow_depth
+from jaxdl.procedures.growing import train_growing as train_growing
 
 __all__ = [
     "Choice",
     "Distilled",
     "Ensemble",
     "EnsembleReport",
+    "Grown",
+    "GrowthStage",
     "HintRegressor",
     "Hinted",
+    "LayerLearner",
     "LinearFit",
     "LinearPosterior",
     "LogUniform",
     "Predictive",
+    "Pretrained",
     "ReuseCurve",
     "Search",
     "Staged",
@@ -72,11 +87,16 @@ __all__ = [
     "bootstrap",
     "bootstrap_samples",
     "compare_members",
+    "dense_encoding",
     "distilled",
     "ensemble_model",
     "features",
+    "fine_tune",
     "fit_precision",
+    "greedy_pretraining",
+    "greedy_supervised",
     "grid_search",
+    "grow_depth",
     "linear_log_evidence",
     "linear_log_likelihood",
     "linear_maximum_likelihood",
@@ -93,6 +113,7 @@ __all__ = [
     "take_members",
     "teacher_outputs",
     "train_ensemble",
+    "train_growing",
     "train_on_hints",
     "train_stages",
     "train_with_hints",
@@ -100,4 +121,5 @@ __all__ = [
     "unfreezing_steps",
     "vote_scores",
     "with_head",
+    "with_layers",
 ]

@@ -62,11 +62,10 @@ def inputs_of(batch: Any) -> jax.Array:
     Raises:
       ValueError: it is neither.
     """
-    if isinstance(batch, (tuple, list)) and len(batch) == 2:
-        batch = batch[0]
-    if not hasattr(batch, "shape"):
+    x: Any = batch[0] if isinstance(batch, (tuple, list)) and len(batch) == 2 else batch
+    if not hasattr(x, "shape"):
         raise ValueError(
             f"batch: expected one array of inputs, or a pair (x, y); got {type(batch).__name__}. "
             "Pass data as x alone, or one split of jaxdl.data.load."
         )
-    return batch
+    return x

@@ -65,7 +65,7 @@ def test_a_linear_code_of_tied_orthonormal_weights_projects():
 
 
 def test_masking_zeroes_entries_in_training_alone_and_encoding_never():
-    """The identity as autoencoder shows its input: of 40,000 entries 30 % are 0, within 4 deviations (false alarm 6e-5)."""
+    """The identity shows its input: of 40,000 entries 30 % are 0, within 4 deviations (false alarm 6e-5)."""
     x = np.ones((200, 200), np.float32)
     model = jaxdl.as_model(Autoencoder((200,), activation=lambda z: z, masking_rate=0.3,
                                        kernel_init=jaxdl.initializers.identity()))  # fmt: skip
@@ -145,5 +145,5 @@ def test_images_that_cannot_be_halved(shape):
 
 
 def test_a_rate_that_is_no_probability():
-    with pytest.raises(ValueError, match="rate: expected one finite number >= 0 and < 1; got 1.0"):
+    with pytest.raises(ValueError, match=r"rate: expected one finite number >= 0 and < 1; got 1\.0"):
         Autoencoder((3,), masking_rate=1.0).apply(Autoencoder((3,)).init(KEY, X), X, train=True, rngs={"dropout": KEY})
