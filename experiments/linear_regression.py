@@ -130,13 +130,13 @@ def judge_few_points(run: Run) -> FewPoints:
     gains = {n: [_log_gain(seed, n, run.settings["draws"] // (1 if n == FEW else 5)) for seed in range(run.seeds)] for n in (FEW, MANY)}
     for seed in range(run.seeds):
         run.record(quantity="map_against_ml", seed=seed, **{f"log_gain_{n}": gains[n][seed] for n in gains})
-    claim = f"a polynomial of degree {DEGREE} through %d noisy points of a sine: MAP errs less than ML by 10 %% or more"
-    rule = "lower 95 % limit of the mean log ratio of the root mean square errors (ML over MAP) above ln 1.1"
+    claim = f"a polynomial of degree {DEGREE} through %d noisy points of a sine: MAP has half the error of ML or less"
+    rule = "lower 95 % limit of the mean log ratio of the root mean square errors (ML over MAP) above ln 2"
     remark = "alpha and beta are those of the largest evidence: chosen on the same points, without validation"
-    run.find(claim % FEW, rule, rules.exceeds(gains[FEW], np.log(1.1)), remark=remark)
+    run.find(claim % FEW, rule, rules.exceeds(gains[FEW], np.log(2)), remark=remark)
     run.find(
         f"negative control, the rule must fail: the same with {MANY} points", "must fail: " + rule,
-        rules.exceeds(gains[MANY], np.log(1.1)), control=True, remark="with many points the prior hardly matters",
+        rules.exceeds(gains[MANY], np.log(2)), control=True, remark="with many points the prior hardly matters",
     )  # fmt: skip
     return few_points(jax.random.key(0), FEW)
 

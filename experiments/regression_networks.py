@@ -17,7 +17,7 @@ from jaxdl.data import toy
 from jaxdl.models import MLP, MeanAndPrecision
 
 PRECISION = 25.0
-EXAMPLES, FEW, WIDTH, BATCH = 1000, 20, 50, 100
+EXAMPLES, FEW, WIDTH, BATCH = 1000, 10, 50, 100
 CONSTANT = MLP((WIDTH, WIDTH, 1), activation=nn.tanh)
 VARYING = MeanAndPrecision((WIDTH, WIDTH))
 GRID = np.linspace(-np.pi, np.pi, 201, dtype=np.float32)[:, None]
