@@ -16,6 +16,7 @@ NAMES = (
     "saddle_points",
     "regression",
     "representation",
+    "backprop_cost",
 )
 
 

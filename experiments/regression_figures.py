@@ -68,5 +68,5 @@ def few_points_figure(found: FewPoints) -> Figure:
         axis.plot(found.x, found.t, "o", color="tab:gray", label=f"{len(found.x)} examples")
         axis.set(xlabel="x", ylabel="t", ylim=(-2.5, 2.5))
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8, loc="upper left")
+        axis.legend(fontsize=8, loc="lower center")
     return figure
