@@ -69,6 +69,24 @@ class ClassicDropout(_Dropping):
         return noise.classic_dropout(None, x, rate=self.rate)
 
 
+class MaskingNoise(_Dropping):
+    """Sets a fraction of the entries to 0 in training, and scales nothing: the corruption of denoising autoencoders.
+
+    The training form of `jaxdl.regularizers.classic_dropout`; evaluation leaves the inputs as they are.
+
+    Attributes:
+      rate: probability to set an entry to 0, in [0, 1).
+      deterministic: True in evaluation; given here or in the call.
+      rng_collection: name of the random stream.
+
+    References:
+      Vincent et al., "Stacked denoising autoencoders", JMLR 11, 2010, section 3.3.
+    """
+
+    def _train(self, key: jax.Array, x: jax.Array) -> jax.Array:
+        return noise.classic_dropout(key, x, rate=self.rate)
+
+
 class GaussianDropout(_Dropping):
     """Multiplies by N(1, rate / (1 - rate)) in training; see `jaxdl.regularizers.gaussian_dropout`.
 

@@ -15,6 +15,7 @@ that is left out is 0; it still counts in `batch_mean`.
 
 from jaxdl.losses.classification import hinge as hinge
 from jaxdl.losses.classification import kl_divergence as kl_divergence
+from jaxdl.losses.classification import perceptron as perceptron
 from jaxdl.losses.classification import rebalancing_weights as rebalancing_weights
 from jaxdl.losses.classification import sigmoid_cross_entropy as sigmoid_cross_entropy
 from jaxdl.losses.classification import softmax_cross_entropy as softmax_cross_entropy
@@ -42,6 +43,7 @@ __all__ = [
     "hint",
     "kl_divergence",
     "mean_squared_error",
+    "perceptron",
     "quadratic_cost",
     "rebalancing_weights",
     "sigmoid_cross_entropy",

@@ -133,6 +133,33 @@ def kl_divergence(outputs: jax.Array, targets: jax.Array, *, weights: Any = None
     return _classified(fn, outputs, targets, weights, mask)
 
 
+def perceptron(outputs: jax.Array, targets: jax.Array, *, weights: Any = None, mask: Any = None) -> jax.Array:
+    """`max(0, -t f)`, shape `(batch,)`: zero where the sign is right (Rosenblatt 1958).
+
+    At f = 0 the example counts as a mistake and the derivative is -t, so that gradient descent with rate 1 is the
+    perceptron rule from the zero start, too; that of `optax.losses.perceptron_loss` is -t / 2 there.
+
+    Args:
+      outputs: scores f, `(batch, ...)`.
+      targets: -1 or +1, in the shape of outputs.
+      weights: see the module's description.
+      mask: likewise.
+
+    Raises:
+      ValueError: targets of another shape.
+    """
+    if jnp.shape(targets) != jnp.shape(outputs) or not jnp.ndim(outputs):
+        raise ValueError(
+            f"targets: expected -1 or +1 in the shape of outputs, {jnp.shape(outputs)}; got {jnp.shape(targets)}. "
+            "Of a label 0 or 1 make 2 * label - 1."
+        )
+    outputs = floating(outputs)
+    if mask is not None:
+        outputs, targets = (hidden(a, mask, jnp.shape(outputs)) for a in (outputs, targets))
+    margins = outputs * targets
+    return per_example(jnp.where(margins > 0, jnp.zeros_like(margins), -margins), weights, mask)
+
+
 def hinge(
     outputs: jax.Array, targets: jax.Array, *, margin: float = 1.0, weights: Any = None, mask: Any = None
 ) -> jax.Array:

@@ -15,6 +15,7 @@ from jaxdl.training.compilation import RecompilationError as RecompilationError
 from jaxdl.training.compilation import RecompilationWarning as RecompilationWarning
 from jaxdl.training.compilation import compiled_once as compiled_once
 from jaxdl.training.compilation import keep_compiled_programs as keep_compiled_programs
+from jaxdl.training.contrastive import contrastive_divergence as contrastive_divergence
 from jaxdl.training.cost import Estimate as Estimate
 from jaxdl.training.cost import estimate as estimate
 from jaxdl.training.early_stopping import EarlyStopping as EarlyStopping
@@ -33,6 +34,7 @@ from jaxdl.training.parallel import FullySharded as FullySharded
 from jaxdl.training.parallel import Layout as Layout
 from jaxdl.training.parallel import data_parallel as data_parallel
 from jaxdl.training.parallel import fully_sharded as fully_sharded
+from jaxdl.training.reconstruction import reconstruction as reconstruction
 from jaxdl.training.replay import NotFiniteError as NotFiniteError
 from jaxdl.training.replay import replay as replay
 from jaxdl.training.state import Average as Average
@@ -82,6 +84,7 @@ __all__ = [
     "best",
     "callbacks",
     "compiled_once",
+    "contrastive_divergence",
     "data_parallel",
     "ema",
     "estimate",
@@ -98,6 +101,7 @@ __all__ = [
     "member",
     "mixed_precision",
     "polyak",
+    "reconstruction",
     "replay",
     "restore_checkpoint",
     "run_many",

@@ -20,7 +20,7 @@ def verdicts(run, last, epochs=30):
 
 
 def test_the_published_table_passes_and_another_fails(small_run, monkeypatch):
-    monkeypatch.setattr(depth, "least_squares_accuracy", lambda run: 86.09)
+    monkeypatch.setattr(depth.ladder, "closed_forms", lambda splits: {"least squares": 86.09})
     spread = np.array([-0.1, -0.05, 0.0, 0.05, 0.1])
     last = {0: 91.9 + spread} | {d: published + spread for d, published in depth.PUBLISHED.items()}
     found = verdicts(small_run, last)
@@ -32,18 +32,10 @@ def test_the_published_table_passes_and_another_fails(small_run, monkeypatch):
 
 
 def test_a_shorter_run_is_not_judged_by_the_published_figures(small_run, monkeypatch):
-    monkeypatch.setattr(depth, "least_squares_accuracy", lambda run: 86.09)
+    monkeypatch.setattr(depth.ladder, "closed_forms", lambda splits: {"least squares": 86.09})
     last = {d: np.full(5, 96.5) for d in range(5)}
     found = verdicts(small_run, last, epochs=3)
     assert {found[name] for name in found if "hidden" in name} == {"INCONCLUSIVE"}
-
-
-def test_least_squares_against_the_closed_form(small_run):
-    train = small_run.splits.train
-    design = np.hstack([train.x.reshape(60, -1).astype(np.float64), np.ones((60, 1))])
-    weights = np.linalg.lstsq(design, np.eye(10)[train.y], rcond=None)[0]
-    expected = 100 * np.mean((design @ weights).argmax(1) == train.y)
-    assert depth.least_squares_accuracy(small_run) == pytest.approx(expected)
 
 
 def test_a_gain_from_depth_would_be_seen(small_run, monkeypatch):

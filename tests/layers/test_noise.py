@@ -15,6 +15,7 @@ X = jnp.asarray(np.random.RandomState(0).randn(6, 8), jnp.float32)
 AMOUNT = 0.3
 NAMES = {
     "ClassicDropout": lambda key, x: regularizers.classic_dropout(key, x, rate=AMOUNT),
+    "MaskingNoise": lambda key, x: regularizers.classic_dropout(key, x, rate=AMOUNT),
     "GaussianDropout": lambda key, x: regularizers.gaussian_dropout(key, x, rate=AMOUNT),
     "AlphaDropout": lambda key, x: regularizers.alpha_dropout(key, x, rate=AMOUNT),
     "GaussianNoise": lambda key, x: regularizers.gaussian_noise(key, x, stddev=AMOUNT),

@@ -17,6 +17,7 @@ from jaxdl.diagnostics import measure_gradient_flow, measure_signals, measure_un
 from jaxdl.layers import BatchRenorm, Maxout
 from jaxdl.training import engines
 from tests.diagnostics.per_example.models import ResNet, TiedAutoencoder, Transformer, TwoLSTMs
+from tests.models import all_cases
 
 PLATFORMS = ("tpu", "cuda")
 EXAMPLES, BATCH = 20, 8
@@ -128,6 +129,16 @@ def lowered(name, tx, *, augment=None, **options):
     static = dict(step=step, batch_size=BATCH, steps_per_epoch=2, num_examples=EXAMPLES, shuffle=True, length=2)
     epoch = jax.jit(partial(engines.whole_epoch, **static), donate_argnums=0)
     return of_step, export.export(epoch, platforms=PLATFORMS)(state, data, None)
+
+
+@pytest.mark.usefixtures("as_on_tpu")
+@pytest.mark.parametrize("name", all_cases.CASES)
+def test_every_reference_model(name):
+    case = all_cases.CASES[name]
+    step, _ = all_cases.begun(case)
+    state = jax.eval_shape(lambda: all_cases.begun(case)[1])
+    batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((BATCH, *leaf.shape[1:]), leaf.dtype), case.data)
+    assert_lowered(export.export(jax.jit(step), platforms=PLATFORMS)(state, batch))
 
 
 def assert_lowered(*exported):

@@ -1,0 +1,24 @@
+"""The cases of every family, and the training step and state that the laws are tried with."""
+
+import importlib
+from pathlib import Path
+
+import jax
+import optax
+
+from jaxdl import training
+from tests.models.cases import Case
+
+FAMILIES = sorted(path.stem for path in Path(__file__).parent.glob("tiny_*.py"))
+CASES: dict[str, Case] = {
+    name: case for family in FAMILIES for name, case in importlib.import_module(f"tests.models.{family}").CASES.items()
+}
+
+
+def begun(case: Case) -> tuple[training.TrainStep, training.TrainState]:
+    """A step of momentum: Adam would make steps of full length of gradients that are 0 but for rounding."""
+    tx = optax.sgd(0.05, momentum=0.9)
+    variables = case.init(jax.random.key(0))
+    model_state = {name: value for name, value in variables.items() if name != "params"}
+    state = training.make_state(variables["params"], tx, key=jax.random.key(1), model_state=model_state)
+    return training.make_train_step(case.objective, tx), state
