@@ -17,6 +17,8 @@ NAMES = (
     "regression",
     "representation",
     "backprop_cost",
+    "permutation",
+    "shifts",
 )
 
 

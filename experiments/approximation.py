@@ -40,6 +40,9 @@ BUILT: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "threshold units": lambda z: (z > 0).astype(float),
     "steep sigmoids": lambda z: 0.5 * (1 + np.tanh(z / 2)),
 }
+RANDOM: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "tanh": np.tanh, "ReLU": lambda z: np.maximum(z, 0), "square": np.square,
+}  # fmt: skip
 TRAINED: Mapping[str, Callable[[jax.Array], jax.Array]] = {"tanh": nn.tanh, "ReLU": nn.relu, "square": jnp.square}
 
 
@@ -62,7 +65,7 @@ def judge_approximation(run: Run) -> None:
         "negative control, the rule must fail: the bound L/(2n^2) for the same networks",
         "must fail: " + rule.replace("L/(2n)", "L/(2n^2)"), rules.exact(max(half.values()), 0.5, 0.5), control=True,
     )  # fmt: skip
-    least_squares = {name: np.array([_fitted(run, fn, n) for n in WIDTHS]).T for name, fn in TRAINED.items()}
+    least_squares = {name: np.array([_fitted(run, fn, n) for n in WIDTHS]).T for name, fn in RANDOM.items()}
     for seed in range(run.seeds):
         run.record(
             quantity="best_output_layer", seed=seed, widths=list(WIDTHS),
@@ -110,14 +113,13 @@ def judge_approximation(run: Run) -> None:
     run.figure("approximation", picture(errors, bounds, least_squares, trained, run.settings["widths"]), caption)
 
 
-def _fitted(run: Run, activation: Callable[[jax.Array], jax.Array], num_units: int) -> np.ndarray:
+def _fitted(run: Run, activation: Callable[[np.ndarray], np.ndarray], num_units: int) -> np.ndarray:
     """Error of least squares on hidden units drawn at random, `(seeds,)`; wider layers hold the narrower ones' units."""
     errors = []
     for seed in range(run.seeds):
         draws = np.random.RandomState(seed).randn(max(WIDTHS), 2)[:num_units]
         z = 8 * draws[:, 0] * (GRID[::8, None] - 0.5) + 4 * draws[:, 1]
-        hidden = np.asarray(activation(jnp.asarray(z, jnp.float32)), np.float64)
-        design = np.concatenate([hidden, np.ones((len(z), 1))], axis=1)
+        design = np.concatenate([activation(z), np.ones((len(z), 1))], axis=1)
         weights = np.linalg.lstsq(design, target(GRID[::8]), rcond=1e-9)[0]
         errors.append(np.sqrt(np.mean((design @ weights - target(GRID[::8])) ** 2)))
     return np.array(errors)

@@ -20,7 +20,7 @@ from experiments import rules
 from experiments.backpropagation import chain_gradient, finite_differences, manual_backprop
 from experiments.claims import Experiment, Run
 from experiments.propagation import double_precision
-from experiments.shifted_images import SmallCNN
+from experiments.shifted_images import small_cnn
 
 BATCH, PIXELS = 32, 28
 WIDTHS = (4, 8, 16, 32, 64)  # of the networks that finite differences are counted on
@@ -28,8 +28,8 @@ NETWORKS: Mapping[str, Any] = {
     "MLP 784-30-10": jaxdl.models.MLP((30, 10)),
     "MLP 784-512-512-10": jaxdl.models.MLP((512, 512, 10)),
     "MLP 784-100-100-100-100-10": jaxdl.models.MLP((100,) * 4 + (10,)),
-    "CNN 8-16": SmallCNN((8, 16)),
-    "CNN 32-64": SmallCNN((32, 64)),
+    "CNN 8-16": small_cnn(8, 16),
+    "CNN 32-64": small_cnn(32, 64),
 }
 WEIGHTS = np.linspace(0.5, 14, 28)
 

@@ -1,33 +1,18 @@
-"""Images moved by some pixels, and a small convolutional network that is not lost at once."""
+"""Images moved by some pixels, and the small convolutional network that is tried on them."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
+
+import jaxdl
 
 
-class SmallCNN(nn.Module):
-    """Convolutions 3 x 3 with ReLU and max-pooling 2 x 2 each, and one linear layer.
-
-    Input `(batch, H, W, C)`, output logits `(batch, num_classes)`; layers `Conv_0`, ..., `Dense_0`.
-
-    Attributes:
-      channels: of each convolution.
-      num_classes: of the output.
-    """
-
-    channels: Sequence[int] = (8, 16)
-    num_classes: int = 10
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Logits of images."""
-        for count in self.channels:
-            x = nn.relu(nn.Conv(count, (3, 3))(x))
-            x = nn.max_pool(x, (2, 2), strides=(2, 2))
-        return nn.Dense(self.num_classes)(x.reshape(x.shape[0], -1))
+def small_cnn(*features: int) -> jaxdl.models.SmallCNN:
+    """Convolutions 3 x 3 with ReLU and max-pooling 2 x 2 each, and one linear layer."""
+    return jaxdl.models.SmallCNN(
+        features=features, padding="SAME", pool_after="each", hidden=(), conv_dropout_rate=0.0, dropout_rate=0.0
+    )
 
 
 def shifted(x: jax.Array, pixels: int, *, axis: int = 2, edge: Literal["zeros", "circular"] = "zeros") -> jax.Array:
