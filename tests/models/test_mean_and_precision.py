@@ -65,5 +65,5 @@ def test_the_dtype_of_the_computation():
 
 
 def test_a_model_without_targets():
-    with pytest.raises(ValueError, match="num_outputs: expected a whole number >= 1; got 0. It is the targets of an"):
+    with pytest.raises(ValueError, match=r"num_outputs: expected a whole number >= 1; got 0\. It is the targets of an"):
         MeanAndPrecision((3,), num_outputs=0).init(jax.random.key(0), X)

@@ -71,7 +71,7 @@ def test_targets_of_another_shape(targets):
 
 
 def test_no_example_or_two_arrays_of_outputs():
-    model, variables, x, t, _ = setting()
+    _, variables, x, t, _ = setting()
     same = (lambda key, x: {}, lambda params, x: x)
     with pytest.raises(ValueError, match=r"with at least one example; got \(0, 3\)"):
         fit_precision(same, {"params": {}}, jnp.zeros((0, 3)), jnp.zeros((0, 3)))
