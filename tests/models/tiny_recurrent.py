@@ -1,6 +1,7 @@
 """Tiny recurrent models for the laws."""
 
 import numpy as np
+from flax import linen as nn
 
 import jaxdl
 from jaxdl import models
@@ -29,5 +30,27 @@ CASES: dict[str, Case] = {
         (X, LENGTHS),
         (STEPS, LENGTHS),
         loss=jaxdl.losses.step_mean(jaxdl.losses.softmax_cross_entropy),
+    ),
+}
+
+SOURCE = DRAWS.randint(0, 5, (NUM_EXAMPLES, 5)).astype(np.int32)
+TARGET = DRAWS.randint(0, 4, (NUM_EXAMPLES, 3)).astype(np.int32)
+IMAGES = DRAWS.rand(NUM_EXAMPLES, 4, 4, 1).astype(np.float32)
+OVER_STEPS = jaxdl.losses.step_mean(jaxdl.losses.softmax_cross_entropy)
+PAIRS = {"source": SOURCE, "lengths": LENGTHS, "target": TARGET}
+
+CASES |= {
+    "additive_attention": classifier(
+        models.EncoderDecoder(5, 4, (4,), (4,), cell="gru"), PAIRS, TARGET, loss=OVER_STEPS
+    ),
+    "dot_attention": classifier(
+        models.EncoderDecoder(5, 4, (4,), (4,), attention="dot", start="copy"), PAIRS, TARGET, loss=OVER_STEPS
+    ),
+    "gnmt": classifier(models.gnmt(5, 4, units=2, num_layers=3), PAIRS, TARGET, loss=OVER_STEPS),
+    "captioner": classifier(
+        models.Captioner(nn.Conv(2, (3, 3), (2, 2)), 4, (4,)),
+        {"image": IMAGES, "target": TARGET},
+        TARGET,
+        loss=OVER_STEPS,
     ),
 }

@@ -81,13 +81,14 @@ class RecurrentNetwork(nn.Module):
             after.append(carry)
             x = x + _same_shape(number, x, y) if self.residual_from and number >= self.residual_from else y
         if self.returns == "last":
-            x = self._last(x, mask)
+            x = self.last(x, mask)
         if self.num_outputs is not None:
             x = Dropout(self.dropout_rate, name="dropout_head")(x, deterministic=not train)
             x = nn.Dense(self.num_outputs, dtype=self.dtype, name="head")(x)
             x = hide(x, mask) if self.returns == "steps" else x
         return (x, tuple(after)) if return_carries else x
 
+    @nn.nowrap
     def _two_ways(self, number: int) -> bool:
         return self.bidirectional == "all" or (self.bidirectional == "first" and number == 1)
 
@@ -103,7 +104,9 @@ class RecurrentNetwork(nn.Module):
         back, backward = one(f"layer_{number}_backward", back, True)
         return (there, back), jnp.concatenate([forward, backward], -1)
 
-    def _last(self, x: jax.Array, mask: Steps) -> jax.Array:
+    @nn.nowrap
+    def last(self, x: jax.Array, mask: Steps) -> jax.Array:
+        """Of the top layer's outputs `(batch, steps, units)` those of "last", `(batch, units)`."""
         if not self._two_ways(len(self.sizes)):
             return at_end(x, mask)
         forward, backward = jnp.split(x, 2, -1)
