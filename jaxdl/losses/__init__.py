@@ -29,6 +29,10 @@ from jaxdl.losses.regression import gaussian_nll as gaussian_nll
 from jaxdl.losses.regression import mean_squared_error as mean_squared_error
 from jaxdl.losses.regression import quadratic_cost as quadratic_cost
 from jaxdl.losses.regression import squared_error as squared_error
+from jaxdl.losses.sequences import sequence_correct as sequence_correct
+from jaxdl.losses.sequences import step_accuracy as step_accuracy
+from jaxdl.losses.sequences import step_mask as step_mask
+from jaxdl.losses.sequences import step_mean as step_mean
 from jaxdl.losses.teacher import distillation as distillation
 from jaxdl.losses.teacher import hint as hint
 
@@ -46,9 +50,13 @@ __all__ = [
     "perceptron",
     "quadratic_cost",
     "rebalancing_weights",
+    "sequence_correct",
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
     "squared_error",
     "squared_hinge",
+    "step_accuracy",
+    "step_mask",
+    "step_mean",
     "weighted_cross_entropy",
 ]

@@ -15,21 +15,55 @@ from jaxdl.models.resnet import ResNet as ResNet
 from jaxdl.models.resnet import SmallResNet as SmallResNet
 from jaxdl.models.vgg import VGG as VGG
 from jaxdl.models.vgg import grow_vgg as grow_vgg
+from jaxdl.models.recurrent import AdditiveAttention as AdditiveAttention
+from jaxdl.models.recurrent import Captioner as Captioner
+from jaxdl.models.recurrent import Decoder as Decoder
+from jaxdl.models.recurrent import DecoderState as DecoderState
+from jaxdl.models.recurrent import EncoderDecoder as EncoderDecoder
+from jaxdl.models.recurrent import LayerNormGRUCell as LayerNormGRUCell
+from jaxdl.models.recurrent import LayerNormLSTMCell as LayerNormLSTMCell
+from jaxdl.models.recurrent import LayerNormSimpleCell as LayerNormSimpleCell
+from jaxdl.models.recurrent import LSTMCell as LSTMCell
+from jaxdl.models.recurrent import LuongAttention as LuongAttention
+from jaxdl.models.recurrent import Memory as Memory
+from jaxdl.models.recurrent import Recurrence as Recurrence
+from jaxdl.models.recurrent import RecurrentNetwork as RecurrentNetwork
+from jaxdl.models.recurrent import WeightNormCell as WeightNormCell
+from jaxdl.models.recurrent import gnmt as gnmt
+from jaxdl.models.recurrent import irnn as irnn
+from jaxdl.models.recurrent import make_cell as make_cell
 
 __all__ = [
+    "AdditiveAttention",
     "AlexNet",
     "Autoencoder",
+    "Captioner",
     "ConvAutoencoder",
+    "Decoder",
+    "DecoderState",
     "DeepFace",
+    "EncoderDecoder",
+    "LSTMCell",
+    "LayerNormGRUCell",
+    "LayerNormLSTMCell",
+    "LayerNormSimpleCell",
     "LeNet5",
+    "LuongAttention",
     "MLP",
     "MaxoutMLP",
     "MeanAndPrecision",
+    "Memory",
     "Perceptron",
     "RBM",
+    "Recurrence",
+    "RecurrentNetwork",
     "ResNet",
     "SmallCNN",
     "SmallResNet",
     "VGG",
+    "WeightNormCell",
+    "gnmt",
     "grow_vgg",
+    "irnn",
+    "make_cell",
 ]
