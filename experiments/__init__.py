@@ -15,6 +15,7 @@ NAMES = (
     "signal",
     "saddle_points",
     "transfer",
+    "distillation",
 )
 
 
