@@ -23,6 +23,7 @@ NAMES = (
     "overfitting",
     "ensembles",
     "transfer",
+    "distillation",
 )
 
 

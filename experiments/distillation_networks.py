@@ -17,9 +17,12 @@ RATE = 2e-3
 LAYER = "Dense_0"  # the student's first layer is guided by the teacher's
 TEACHER_SEED, TUNING_SEED = 500, 1000  # none of the seeds that are judged
 METRICS = {"accuracy": jaxdl.losses.correct}
-PLAIN, DISTILLED, HINTED, UNTRAINED = ARMS = (
-    "plain training", "distillation", "hints, then distillation", "untrained teacher",
-)  # fmt: skip
+PLAIN, DISTILLED, HINTED, SHUFFLED = ARMS = (
+    "plain training",
+    "distillation",
+    "hints, then distillation",
+    "shuffled teacher",
+)
 
 
 class Task(NamedTuple):
@@ -27,15 +30,25 @@ class Task(NamedTuple):
 
     Attributes:
       data: the labelled images.
-      logits: `{"teacher" | "untrained": (N, 10)}` of these images.
+      logits: `(N, 10)`, the teacher's of these images.
+      shuffled: the same, each of another image.
       hints: `(N, units)`, the teacher's first layer behind its activation.
       splits: for validation, and for the test at the end.
     """
 
     data: Examples
-    logits: Mapping[str, np.ndarray]
+    logits: np.ndarray
+    shuffled: np.ndarray
     hints: np.ndarray
     splits: Splits
+
+
+class Trained(NamedTuple):
+    """Of one arm: epochs of the evaluations, validation accuracy `(seeds, evaluations)`, test accuracy `(seeds,)`."""
+
+    epochs: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
 
 
 def networks(widths: Mapping[str, Sequence[int]]) -> tuple[MLP, MLP]:
@@ -44,7 +57,7 @@ def networks(widths: Mapping[str, Sequence[int]]) -> tuple[MLP, MLP]:
 
 
 def train_teacher(model: MLP, splits: Splits, *, epochs: int) -> tuple[Any, float]:
-    """The teacher's variables, and its validation accuracy in percent: all labels, dropout on none of its layers."""
+    """The teacher's variables, from all labels, and its validation accuracy in percent."""
     tx = optax.adam(1e-3)
     objective = training.supervised(model, jaxdl.losses.softmax_cross_entropy, metrics=METRICS)
     state = training.init_state(model, tx, splits.train.x[:1], key=jax.random.key(TEACHER_SEED))
@@ -60,14 +73,11 @@ def make_task(teacher: MLP, variables: Any, splits: Splits, *, labels: int) -> T
     y = splits.train.y
     rows = np.sort(np.concatenate([np.flatnonzero(y == label)[:labels] for label in np.unique(y)]))
     data = Examples(splits.train.x[rows], y[rows])
-    untrained = teacher.init(jax.random.key(TEACHER_SEED + 1), data.x[:1])
-    logits = {
-        name: np.asarray(procedures.teacher_outputs(teacher, each, data.x))
-        for name, each in (("teacher", variables), ("untrained", untrained))
-    }
+    logits = np.asarray(procedures.teacher_outputs(teacher, variables, data.x))
+    shuffled = logits[np.random.default_rng(TEACHER_SEED).permutation(len(logits))]
     cut = procedures.features(teacher, before="Dense_1")
     below = procedures.transfer(cut.init(jax.random.key(0), data.x[:1]), variables)
-    return Task(data, logits, np.asarray(procedures.teacher_outputs(cut, below, data.x)), splits)
+    return Task(data, logits, shuffled, np.asarray(procedures.teacher_outputs(cut, below, data.x)), splits)
 
 
 def choose(student: MLP, task: Task, cells: Sequence[Mapping[str, float]], *, epochs: int) -> dict[str, float]:
@@ -76,7 +86,7 @@ def choose(student: MLP, task: Task, cells: Sequence[Mapping[str, float]], *, ep
     runs = training.run_many(
         lambda **cell: training.make_train_step(objective(student, **cell), tx),
         lambda key, **cell: training.init_state(student, tx, task.data.x[:1], key=key),
-        (*task.data, task.logits["teacher"]), seeds=[TUNING_SEED, TUNING_SEED + 1], hyperparameters=list(cells),
+        (*task.data, task.logits), seeds=[TUNING_SEED, TUNING_SEED + 1], hyperparameters=list(cells),
         validation=task.splits.validation, epochs=epochs, evaluate_every=epochs, batch_size=BATCH, mode="vmap",
         progress=False,
     )  # fmt: skip
@@ -89,18 +99,19 @@ def objective(student: MLP, **options: Any) -> procedures.Distilled:
     return procedures.distilled(student, temperature_squared=True, metrics=METRICS, **options)
 
 
-def train_arm(arm: str, student: MLP, task: Task, cell: Mapping[str, float], *, seeds: int, epochs: int) -> Any:
-    """All seeds of an arm as one program; `(validation (seeds, epochs), test (seeds,))` in percent."""
+def train_arm(arm: str, student: MLP, task: Task, cell: Mapping[str, float], *, seeds: int, epochs: int) -> Trained:
+    """All seeds of an arm as one program."""
     tx, first = optax.adam(RATE), task.data.x[:1]
     options: dict[str, Any] = dict(
-        seeds=range(seeds), batch_size=BATCH, mode="vmap", validation=task.splits.validation, progress=False
-    )
+        seeds=range(seeds), batch_size=BATCH, mode="vmap", validation=task.splits.validation,
+        evaluate_every=max(epochs // 20, 1), progress=False,
+    )  # fmt: skip
     if arm == PLAIN:
         chosen: Any = training.supervised(student, jaxdl.losses.softmax_cross_entropy, metrics=METRICS)
         data: Any = task.data
     else:
         chosen = objective(student, **cell)
-        data = (*task.data, task.logits["untrained" if arm == UNTRAINED else "teacher"])
+        data = (*task.data, task.shuffled if arm == SHUFFLED else task.logits)
     if arm == HINTED:
         runs = procedures.train_with_hints(
             chosen, tx, data, task.hints, guided=LAYER, hint_epochs=max(epochs // 4, 1), epochs=epochs, **options
@@ -112,4 +123,8 @@ def train_arm(arm: str, student: MLP, task: Task, cell: Mapping[str, float], *, 
         training.evaluate(chosen, training.member(runs.states, seed), task.splits.test)["accuracy"]
         for seed in range(seeds)
     ]
-    return 100 * runs.history.validation["accuracy"], 100 * np.array(test)
+    per_epoch = len(task.data.y) // BATCH
+    return Trained(
+        np.asarray(runs.history.validation_steps) // per_epoch, 100 * runs.history.validation["accuracy"],
+        100 * np.array(test),
+    )  # fmt: skip

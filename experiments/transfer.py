@@ -169,8 +169,8 @@ EXPERIMENT = Experiment(
     "the digits 0-4 and reused on 5-9, of which 10, 100 and 1,000 a class have labels (of the embedded digits 10, and "
     "all of about 115). From scratch; the learned convolutions frozen below new dense layers; all but the last layer "
     "learned, and thawed in four stages from the top, the stage kept that is best on validation data; random "
-    "convolutions frozen below new dense layers. Adam at 0.002, batches of 32 (of half the labels where these are few), the "
-    "same number of updates in every arm. A seed has its own old task, labels, start and order.",
+    "convolutions frozen below new dense layers. Adam at 0.002, batches of 32 (half the labels where these are few), "
+    "the same number of updates in every arm. A seed has its own old task, labels, start and order.",
     source="Keras example mnist_transfer_cnn; Oquab et al. 2014; Yosinski et al. 2014 (natural images)",
     seconds={"digits": 60, "mnist": 240},
     presets={
