@@ -14,8 +14,10 @@ NAMES = (
     "per_example",
     "signal",
     "saddle_points",
-    "ensembles",
+    "baselines",
     "overfitting",
+    "ensembles",
+    "transfer",
 )
 
 

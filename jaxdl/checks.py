@@ -104,3 +104,25 @@ def number(
         domain += "" if maximum is None else f" and <= {maximum:g}"
         domain += "" if below is None else f" and < {below:g}"
         raise ValueError(f"{name}: expected one {'finite ' * finite}number{domain}; got {got}. {remedy}")
+
+
+def whole_numbers(*, length: int | None = None, remedy: str, **argument: Any) -> None:
+    """Raises ValueError unless the one keyword left is a sequence of integers >= 1, of a given length if there is one.
+
+    An empty one will do where no length is given.
+    """
+    ((name, values),) = argument.items()
+    ok = isinstance(values, Sequence) and not isinstance(values, str) and length in (None, len(values))
+    if not ok or any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1 for v in values):
+        count = "" if length is None else f"{length} "
+        raise ValueError(f"{name}: expected a sequence of {count}whole numbers >= 1; got {values!r}. {remedy}")
+
+
+def images(x: Any, *, minimum: int, remedy: str) -> None:
+    """Raises ValueError unless `x` has the shape of a batch of images of at least `minimum` x `minimum` pixels."""
+    shape = np.shape(x)
+    if len(shape) != 4 or min(shape[1:3]) < minimum or shape[3] < 1:
+        raise ValueError(
+            f"x: expected images (batch, height, width, channels) of at least {minimum} x {minimum} pixels; "
+            f"got shape {shape}. {remedy}"
+        )

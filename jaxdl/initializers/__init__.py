@@ -26,6 +26,7 @@ from jaxdl.initializers.lsuv import LSUV as LSUV
 from jaxdl.initializers.lsuv import lsuv as lsuv
 from jaxdl.initializers.partial import load_partial as load_partial
 from jaxdl.initializers.structured import identity as identity
+from jaxdl.initializers.structured import per_position as per_position
 from jaxdl.initializers.structured import sparse as sparse
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "lsuv",
     "normal",
     "orthogonal",
+    "per_position",
     "random_walk",
     "sparse",
     "standard_uniform",

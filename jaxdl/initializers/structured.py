@@ -1,4 +1,4 @@
-"""Initializers of a given structure: identity and sparse."""
+"""Initializers of a given structure: identity, sparse, and one kernel a position."""
 
 import math
 from typing import Any
@@ -67,6 +67,30 @@ def sparse(num_nonzero: int = 15, *, stddev: float | jax.Array = 1.0) -> Initial
         values = stddev * jax.random.normal(value_key, (units, num_nonzero), dtype)
         kernel = jnp.zeros((units, fan_in), dtype).at[jnp.arange(units)[:, None], places].set(values)
         return kernel.T.reshape(shape)
+
+    return init
+
+
+def per_position(kernel_init: Initializer) -> Initializer:
+    """`kernel_init` for every position of a locally connected layer by itself.
+
+    `flax.linen.ConvLocal` has a kernel (*positions, window * in, out). An initializer that looks at fan_in takes the
+    positions for a window: `he_normal` then gives weights too small by the root of their number, at 55 x 55 positions
+    by 55. Here each position draws a kernel (window * in, out) of its own.
+
+    Example:
+      >>> init = per_position(jax.nn.initializers.orthogonal())
+      >>> init(jax.random.key(0), (5, 5, 27, 8)).shape
+      (5, 5, 27, 8)
+
+    Raises:
+      ValueError: on use, a shape of fewer than two axes.
+    """
+
+    def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
+        _check_kernel(shape)
+        keys = jax.random.split(key, math.prod(shape[:-2]))
+        return jax.vmap(lambda key: kernel_init(key, shape[-2:], dtype))(keys).reshape(shape)
 
     return init
 

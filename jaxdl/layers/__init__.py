@@ -17,6 +17,7 @@ from jaxdl.layers.cosine import CosineConv as CosineConv
 from jaxdl.layers.cosine import CosineDense as CosineDense
 from jaxdl.layers.dropout import Dropout as Dropout
 from jaxdl.layers.frozen_statistics import freeze_statistics as freeze_statistics
+from jaxdl.layers.local_response_norm import LocalResponseNorm as LocalResponseNorm
 from jaxdl.layers.maxout import Maxout as Maxout
 from jaxdl.layers.noise import AlphaDropout as AlphaDropout
 from jaxdl.layers.noise import ClassicDropout as ClassicDropout
@@ -25,6 +26,7 @@ from jaxdl.layers.noise import GaussianNoise as GaussianNoise
 from jaxdl.layers.noise import MaskingNoise as MaskingNoise
 from jaxdl.layers.rectifiers import PReLU as PReLU
 from jaxdl.layers.rectifiers import RReLU as RReLU
+from jaxdl.layers.residual import Residual as Residual
 from jaxdl.layers.weight_norm import start_weight_norm as start_weight_norm
 
 __all__ = [
@@ -38,10 +40,12 @@ __all__ = [
     "GaussianDropout",
     "GaussianNoise",
     "LayerNorm",
+    "LocalResponseNorm",
     "MaskingNoise",
     "Maxout",
     "PReLU",
     "RReLU",
+    "Residual",
     "WeightNorm",
     "freeze_statistics",
     "start_weight_norm",

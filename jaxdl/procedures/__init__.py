@@ -9,6 +9,9 @@ from jaxdl.procedures.bayesian_regression import linear_maximum_likelihood as li
 from jaxdl.procedures.bayesian_regression import linear_posterior as linear_posterior
 from jaxdl.procedures.bayesian_regression import posterior_predictive as posterior_predictive
 from jaxdl.procedures.bayesian_regression import ridge_regression as ridge_regression
+from jaxdl.procedures.distillation import Distilled as Distilled
+from jaxdl.procedures.distillation import distilled as distilled
+from jaxdl.procedures.distillation import teacher_outputs as teacher_outputs
 from jaxdl.procedures.distributions import Choice as Choice
 from jaxdl.procedures.distributions import LogUniform as LogUniform
 from jaxdl.procedures.distributions import Uniform as Uniform
@@ -25,23 +28,42 @@ from jaxdl.procedures.ensembles import bootstrap_samples as bootstrap_samples
 from jaxdl.procedures.ensembles import log_average_probabilities as log_average_probabilities
 from jaxdl.procedures.ensembles import majority_vote as majority_vote
 from jaxdl.procedures.ensembles import vote_scores as vote_scores
+from jaxdl.procedures.features import features as features
+from jaxdl.procedures.features import with_head as with_head
+from jaxdl.procedures.hints import Hinted as Hinted
+from jaxdl.procedures.hints import HintRegressor as HintRegressor
+from jaxdl.procedures.hints import student_variables as student_variables
+from jaxdl.procedures.hints import train_on_hints as train_on_hints
+from jaxdl.procedures.hints import train_with_hints as train_with_hints
 from jaxdl.procedures.noise_precision import fit_precision as fit_precision
 from jaxdl.procedures.search import grid_search as grid_search
 from jaxdl.procedures.search import random_search as random_search
 from jaxdl.procedures.search_result import Search as Search
 from jaxdl.procedures.search_result import best_cell as best_cell
+from jaxdl.procedures.stages import Staged as Staged
+from jaxdl.procedures.stages import starting_from as starting_from
+from jaxdl.procedures.stages import train_stages as train_stages
+from jaxdl.procedures.stages import unfreezing_steps as unfreezing_steps
+from jaxdl.procedures.transfer import ReuseCurve as ReuseCurve
+from jaxdl.procedures.transfer import reuse_curve as reuse_curve
+from jaxdl.procedures.transfer import transfer as transfer
 from jaxdl.procedures.weight_averaging import average_weights as average_weights
 from jaxdl.procedures.weight_averaging import recompute_statistics as recompute_statistics
 
 __all__ = [
     "Choice",
+    "Distilled",
     "Ensemble",
     "EnsembleReport",
+    "HintRegressor",
+    "Hinted",
     "LinearFit",
     "LinearPosterior",
     "LogUniform",
     "Predictive",
+    "ReuseCurve",
     "Search",
+    "Staged",
     "Uniform",
     "as_state",
     "average_probabilities",
@@ -50,7 +72,9 @@ __all__ = [
     "bootstrap",
     "bootstrap_samples",
     "compare_members",
+    "distilled",
     "ensemble_model",
+    "features",
     "fit_precision",
     "grid_search",
     "linear_log_evidence",
@@ -62,8 +86,18 @@ __all__ = [
     "posterior_predictive",
     "random_search",
     "recompute_statistics",
+    "reuse_curve",
     "ridge_regression",
+    "starting_from",
+    "student_variables",
     "take_members",
+    "teacher_outputs",
     "train_ensemble",
+    "train_on_hints",
+    "train_stages",
+    "train_with_hints",
+    "transfer",
+    "unfreezing_steps",
     "vote_scores",
+    "with_head",
 ]

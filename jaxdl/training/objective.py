@@ -63,20 +63,25 @@ class Supervised:
                 "Pass data as (x, y), such as one split of jaxdl.data.load, or write an objective of your own."
             )
         x, targets = batch
-        if self.augment is not None and train:
-            if key is None:
-                raise ValueError(
-                    "key: expected a key in training mode, since the objective augments its inputs; got None. "
-                    "Pass key=jax.random.key(0), or train=False."
-                )
-            augment_key, key = jax.random.split(key)
-            x = self.augment(augment_key, x)
+        x, key = self.inputs(x, key, train=train)
         outputs, model_state = self.model.apply({"params": params, **model_state}, x, train=train, key=key)
         losses = _per_example("loss", self.loss(outputs, targets), x)
         metrics = {
             name: _per_example(f"metrics[{name!r}]", fn(outputs, targets), x) for name, fn in self.metrics.items()
         }
         return losses, Aux(model_state, metrics)
+
+    def inputs(self, x: Any, key: jax.Array | None, *, train: bool) -> tuple[Any, jax.Array | None]:
+        """What the model is given in place of `x`, and the key that is left for it."""
+        if self.augment is None or not train:
+            return x, key
+        if key is None:
+            raise ValueError(
+                "key: expected a key in training mode, since the objective augments its inputs; got None. "
+                "Pass key=jax.random.key(0), or train=False."
+            )
+        augment_key, key = jax.random.split(key)
+        return self.augment(augment_key, x), key
 
 
 def supervised(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 import optax
+import pytest
 
 from jaxdl import training
 from tests.models.cases import Case
@@ -13,6 +14,10 @@ FAMILIES = sorted(path.stem for path in Path(__file__).parent.glob("tiny_*.py"))
 CASES: dict[str, Case] = {
     name: case for family in FAMILIES for name, case in importlib.import_module(f"tests.models.{family}").CASES.items()
 }
+SLOW = ("resnet50_group", "vgg_c")  # to compile; the smaller depths of the same modules are not
+each_case = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CASES]
+)
 
 
 def begun(case: Case) -> tuple[training.TrainStep, training.TrainState]:

@@ -132,7 +132,7 @@ def lowered(name, tx, *, augment=None, **options):
 
 
 @pytest.mark.usefixtures("as_on_tpu")
-@pytest.mark.parametrize("name", all_cases.CASES)
+@all_cases.each_case
 def test_every_reference_model(name):
     case = all_cases.CASES[name]
     step, _ = all_cases.begun(case)

@@ -18,8 +18,9 @@ def test_on_eight_devices(module):
 
 
 @pytest.mark.slow
-def test_all_diagnostics_on_eight_devices():
-    run_module(next(path for path in MODULES if path.stem == "diagnostics"), marked="slow")
+@pytest.mark.parametrize("stem", ["diagnostics", "models"])
+def test_the_slow_ones_on_eight_devices(stem):
+    run_module(next(path for path in MODULES if path.stem == stem), marked="slow")
 
 
 def run_module(module, *, marked):

@@ -3,19 +3,19 @@
 Run by `test_on_eight_devices.py`.
 """
 
-import pytest
-
 from jaxdl import training
-from tests.models.all_cases import CASES, begun
+from tests.models.all_cases import CASES, begun, each_case
 from tests.training.parallel.tasks import assert_agree
 
 
-@pytest.mark.parametrize("name", CASES)
+@each_case
 def test_eight_devices_agree_with_one(name):
     step, state = begun(CASES[name])
 
     def run(layout):
-        return training.fit(step, state, CASES[name].data, steps=3, batch_size=8, layout=layout, progress=False)
+        return training.fit(
+            step, state, CASES[name].data, steps=2, batch_size=8, engine="loop", layout=layout, progress=False
+        )
 
     alone, together = run(None), run(training.data_parallel(8))
     assert_agree(together.history.train, alone.history.train, rtol=1e-6)
