@@ -33,3 +33,25 @@ def test_compiled_functions():
     unhashable = type("Losses", (), {"__call__": lambda self: 0, "__eq__": lambda a, b: True})()
     with pytest.raises(TypeError, match=r"loss_fn: expected something hashable, .*; got Losses, which is not\. Define"):
         checks.compiled_function(loss_fn=unhashable, remedy="")
+
+
+@pytest.mark.parametrize("values", [(), (1,), [3, np.int64(4)]])
+def test_sequences_of_whole_numbers(values):
+    checks.whole_numbers(sizes=values, remedy="")
+    checks.whole_numbers(sizes=values, length=len(values), remedy="")
+
+
+@pytest.mark.parametrize("values", [3, "12", None, (0,), (1, True), (1.0,), {1: 2}])
+def test_what_is_no_sequence_of_whole_numbers(values):
+    with pytest.raises(ValueError, match=r"sizes: expected a sequence of whole numbers >= 1; got .*\. Do this\."):
+        checks.whole_numbers(sizes=values, remedy="Do this.")
+    with pytest.raises(ValueError, match=r"sizes: expected a sequence of 3 whole numbers >= 1; got \(1, 2\)\. Do"):
+        checks.whole_numbers(sizes=(1, 2), length=3, remedy="Do this.")
+
+
+def test_batches_of_images():
+    for batch in (0, 1, 5):
+        checks.images(np.zeros((batch, 8, 9, 1)), minimum=8, remedy="")
+    for shape in ((1, 7, 8, 1), (1, 8, 7, 1), (1, 8, 8, 0), (8, 8, 1), (1, 1, 8, 8, 1)):
+        with pytest.raises(ValueError, match=r"x: expected images .* of at least 8 x 8 pixels; got shape .*\. Do this"):
+            checks.images(np.zeros(shape), minimum=8, remedy="Do this.")

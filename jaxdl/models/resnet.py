@@ -15,6 +15,8 @@ from jaxdl.models.residual_blocks import Block, Shortcut
 
 # Blocks in each of the four stages, and whether they are bottlenecks.
 _IMAGENET: dict[int, tuple[tuple[int, ...], bool]] = {
+    10: ((1, 1, 1, 1), False),
+    14: ((1, 1, 1, 1), True),
     18: ((2, 2, 2, 2), False),
     34: ((3, 4, 6, 3), False),
     50: ((3, 4, 6, 3), True),
@@ -156,15 +158,15 @@ class ResNet(_ResidualNetwork):
     """The residual network for images of ImageNet: 7x7 convolution, 3x3 max-pooling, four stages, mean, logits.
 
     Input `(batch, height, width, channels)` of any size, 224 x 224 x 3 in the paper; output `(batch, num_classes)`.
-    Blocks have two convolutions 3x3 at depth 18 and 34, and are bottlenecks (1x1, 3x3, 1x1) at 50, 101 and 152. The
-    layers are `stem_conv`, `stem_norm`, `stage1_block1/branch/conv1`, ..., `stage1_block1/projection/conv1`, ...,
-    `logits`.
+    Blocks have two convolutions 3x3 at depth 18 and 34, and are bottlenecks (1x1, 3x3, 1x1) at 50, 101 and 152. Depths
+    10 and 14, which are not in the paper, have one block a stage, of the first and the second kind. The layers are
+    `stem_conv`, `stem_norm`, `stage1_block1/branch/conv1`, ..., `stage1_block1/projection/conv1`, ..., `logits`.
 
     Parameters for 3 channels and 1,000 classes: 18 layers 11,689,512, 34: 21,797,672, 50: 25,557,032,
     101: 44,549,160, 152: 60,192,808.
 
     Attributes:
-      depth: weight layers: 18, 34, 50, 101 or 152.
+      depth: weight layers: 18, 34, 50, 101 or 152; 10 or 14 for a trial.
       num_classes: outputs.
       features: maps of the branches in each stage; bottlenecks end in four times as many.
       shortcut, normalization, momentum, zero_last_scale, activation, kernel_init, dtype: as for `SmallResNet`.

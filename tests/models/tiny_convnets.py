@@ -38,8 +38,8 @@ CASES: dict[str, Case] = {
     "small_resnet_plain": _case(
         models.SmallResNet(depth=8, features=(4, 6, 8), normalization=None, shortcut="none", **_THREE), 8, 3
     ),
-    "resnet18": _case(models.ResNet(depth=18, features=(4, 4, 6, 6), **_THREE), 32, 3, mixes=_BATCH_NORM),
-    "resnet50_group": _case(
-        models.ResNet(depth=50, features=(2, 2, 3, 3), normalization="group", zero_last_scale=True, **_THREE), 32, 3
+    "resnet10": _case(models.ResNet(depth=10, features=(4, 4, 6, 6), **_THREE), 32, 3, mixes=_BATCH_NORM),
+    "resnet14_group": _case(
+        models.ResNet(depth=14, features=(2, 2, 3, 3), normalization="group", zero_last_scale=True, **_THREE), 32, 3
     ),
 }
