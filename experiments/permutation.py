@@ -91,7 +91,9 @@ def judge_coupled(run: Run, permuted: Splits, permutation: np.ndarray) -> None:
                     quantity="coupled", network=name, optimizer=optimizer, seed=seed, losses_apart=float(losses[seed]),
                     weights_apart=float(weights[seed]),
                 )  # fmt: skip
-    rule = f"largest difference of a loss, and of a weight of W'R - W, over {STEPS} steps and all seeds at most {CLOSE:g}"
+    rule = (
+        f"largest difference of a loss, and of a weight of W'R - W, over {STEPS} steps and all seeds at most {CLOSE:g}"
+    )
     for optimizer in OPTIMIZERS:
         worst = max(float(values.max()) for (_, each), values in apart.items() if each == optimizer)
         run.find(

@@ -81,9 +81,7 @@ class Trainer:
 def judge_precision(run: Run) -> None:
     """X38: on held-out data the network's 1/beta_ML is the variance of the noise."""
     steps = run.settings["steps"]
-    trainers = {
-        n: Trainer(CONSTANT, losses.mean_squared_error, num_examples=n, steps=steps) for n in (EXAMPLES, FEW)
-    }
+    trainers = {n: Trainer(CONSTANT, losses.mean_squared_error, num_examples=n, steps=steps) for n in (EXAMPLES, FEW)}
     held_out, by_heart = [], []
     for seed in range(run.seeds):
         train_key, test_key, start_key = jax.random.split(jax.random.key(seed), 3)

@@ -11,10 +11,6 @@ from jaxdl.models.mean_and_precision import MeanAndPrecision as MeanAndPrecision
 from jaxdl.models.mlp import MLP as MLP
 from jaxdl.models.perceptron import Perceptron as Perceptron
 from jaxdl.models.rbm import RBM as RBM
-from jaxdl.models.resnet import ResNet as ResNet
-from jaxdl.models.resnet import SmallResNet as SmallResNet
-from jaxdl.models.vgg import VGG as VGG
-from jaxdl.models.vgg import grow_vgg as grow_vgg
 from jaxdl.models.recurrent import AdditiveAttention as AdditiveAttention
 from jaxdl.models.recurrent import Captioner as Captioner
 from jaxdl.models.recurrent import Decoder as Decoder
@@ -32,8 +28,15 @@ from jaxdl.models.recurrent import WeightNormCell as WeightNormCell
 from jaxdl.models.recurrent import gnmt as gnmt
 from jaxdl.models.recurrent import irnn as irnn
 from jaxdl.models.recurrent import make_cell as make_cell
+from jaxdl.models.resnet import ResNet as ResNet
+from jaxdl.models.resnet import SmallResNet as SmallResNet
+from jaxdl.models.vgg import VGG as VGG
+from jaxdl.models.vgg import grow_vgg as grow_vgg
 
 __all__ = [
+    "MLP",
+    "RBM",
+    "VGG",
     "AdditiveAttention",
     "AlexNet",
     "Autoencoder",
@@ -49,18 +52,15 @@ __all__ = [
     "LayerNormSimpleCell",
     "LeNet5",
     "LuongAttention",
-    "MLP",
     "MaxoutMLP",
     "MeanAndPrecision",
     "Memory",
     "Perceptron",
-    "RBM",
     "Recurrence",
     "RecurrentNetwork",
     "ResNet",
     "SmallCNN",
     "SmallResNet",
-    "VGG",
     "WeightNormCell",
     "gnmt",
     "grow_vgg",

@@ -30,6 +30,17 @@ from jaxdl.procedures.ensembles import majority_vote as majority_vote
 from jaxdl.procedures.ensembles import vote_scores as vote_scores
 from jaxdl.procedures.features import features as features
 from jaxdl.procedures.features import with_head as with_head
+from jaxdl.procedures.greedy import LayerLearner as LayerLearner
+from jaxdl.procedures.greedy import Pretrained as Pretrained
+from jaxdl.procedures.greedy import dense_encoding as dense_encoding
+from jaxdl.procedures.greedy import fine_tune as fine_tune
+from jaxdl.procedures.greedy import greedy_pretraining as greedy_pretraining
+from jaxdl.procedures.greedy import greedy_supervised as greedy_supervised
+from jaxdl.procedures.greedy import with_layers as with_layers
+from jaxdl.procedures.growing import Grown as Grown
+from jaxdl.procedures.growing import GrowthStage as GrowthStage
+from jaxdl.procedures.growing import grow_depth as grow_depth
+from jaxdl.procedures.growing import train_growing as train_growing
 from jaxdl.procedures.hints import Hinted as Hinted
 from jaxdl.procedures.hints import HintRegressor as HintRegressor
 from jaxdl.procedures.hints import student_variables as student_variables
@@ -49,17 +60,6 @@ from jaxdl.procedures.transfer import reuse_curve as reuse_curve
 from jaxdl.procedures.transfer import transfer as transfer
 from jaxdl.procedures.weight_averaging import average_weights as average_weights
 from jaxdl.procedures.weight_averaging import recompute_statistics as recompute_statistics
-from jaxdl.procedures.greedy import LayerLearner as LayerLearner
-from jaxdl.procedures.greedy import Pretrained as Pretrained
-from jaxdl.procedures.greedy import dense_encoding as dense_encoding
-from jaxdl.procedures.greedy import fine_tune as fine_tune
-from jaxdl.procedures.greedy import greedy_pretraining as greedy_pretraining
-from jaxdl.procedures.greedy import greedy_supervised as greedy_supervised
-from jaxdl.procedures.greedy import with_layers as with_layers
-from jaxdl.procedures.growing import Grown as Grown
-from jaxdl.procedures.growing import GrowthStage as GrowthStage
-from jaxdl.procedures.growing import grow_depth as grow_depth
-from jaxdl.procedures.growing import train_growing as train_growing
 
 __all__ = [
     "Choice",
