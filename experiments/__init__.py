@@ -14,6 +14,7 @@ NAMES = (
     "per_example",
     "signal",
     "saddle_points",
+    "deep_rescue",
 )
 
 
