@@ -18,7 +18,7 @@ from experiments import rules, tuned_comparison
 from experiments.claims import Experiment, Run
 from experiments.deep_networks import ARMS, CONTROL, CURES, UNTREATED, Shape
 
-CHANCE_LOSS, NEAR_CHANCE, FLOOR = 2.2, 20.0, 50.0
+CHANCE_LOSS, NEAR_CHANCE, FLOOR = 2.2, 20.0, 30.0
 TUNING = 2  # starts the rate is chosen on, beside those that are judged
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 

@@ -82,7 +82,7 @@ def test_the_rules_pass_and_fail():
     assert verdicts(training, training, failing)[0] == "FAIL"
     assert verdicts(arm(2.4, 30.0), training, failing)[0] == "FAIL"
     assert verdicts(arm(2.0, 11.0), training, failing)[0] == "FAIL"
-    assert verdicts(failing, arm(1.0, 40.0), failing)[1:5] == ["FAIL"] * 4
+    assert verdicts(failing, arm(1.0, 25.0), failing)[1:5] == ["FAIL"] * 4
     assert verdicts(failing, training, training)[-1] == "FAIL"
 
 
