@@ -22,6 +22,7 @@ NAMES = (
     "regression",
     "overfitting",
     "ensembles",
+    "deep_rescue",
     "transfer",
     "distillation",
 )
