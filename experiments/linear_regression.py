@@ -48,7 +48,9 @@ def judge_closed_forms(run: Run) -> None:
     noise = float(np.mean((targets - design @ likeliest) ** 2))
 
     fitted = procedures.linear_maximum_likelihood(jnp.asarray(design), jnp.asarray(targets))
-    posterior = procedures.linear_posterior(design, targets, prior_precision=ALPHA, noise_precision=BETA)
+    posterior = procedures.linear_posterior(
+        jnp.asarray(design), jnp.asarray(targets), prior_precision=ALPHA, noise_precision=BETA
+    )
     pairs = [
         (fitted.weights, likeliest), (1 / fitted.precision, noise), (posterior.mean, most_probable),
         (posterior.covariance, np.linalg.inv(ALPHA * np.eye(WEIGHTS) + BETA * gram)),
@@ -127,7 +129,10 @@ def judge_misfit(run: Run) -> None:
 
 def judge_few_points(run: Run) -> FewPoints:
     """MAP against ML on few points; returns one of the data sets."""
-    gains = {n: [_log_gain(seed, n, run.settings["draws"] // (1 if n == FEW else 5)) for seed in range(run.seeds)] for n in (FEW, MANY)}
+    gains = {
+        n: [_log_gain(seed, n, run.settings["draws"] // (1 if n == FEW else 5)) for seed in range(run.seeds)]
+        for n in (FEW, MANY)
+    }
     for seed in range(run.seeds):
         run.record(quantity="map_against_ml", seed=seed, **{f"log_gain_{n}": gains[n][seed] for n in gains})
     claim = f"a polynomial of degree {DEGREE} through %d noisy points of a sine: MAP has half the error of ML or less"
@@ -166,9 +171,7 @@ def _log_gain(seed: int, num_examples: int, draws: int) -> float:
     def one(key: jax.Array) -> jax.Array:
         found = few_points(key, num_examples)
         x = jnp.linspace(jnp.min(found.x), jnp.max(found.x), 200)
-        errors = [
-            jnp.mean(jnp.square(polynomial(x) @ w - jnp.sin(x))) for w in (found.likeliest, found.posterior.mean)
-        ]
+        errors = [jnp.mean(jnp.square(polynomial(x) @ w - jnp.sin(x))) for w in (found.likeliest, found.posterior.mean)]
         return 0.5 * jnp.log(errors[0] / errors[1])
 
     return float(jnp.mean(jax.lax.map(one, jax.random.split(jax.random.key(seed), draws))))

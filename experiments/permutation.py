@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from matplotlib.figure import Figure
@@ -37,7 +38,7 @@ def run(run: Run) -> None:
 
 def permute(splits: Splits) -> tuple[Splits, np.ndarray]:
     """All splits with their pixels in one other order, and the permutation of the flattened pixels."""
-    moved = [permute_pixels(jax.random.key(PERMUTATION_KEY), split.x) for split in splits]
+    moved = [permute_pixels(jax.random.key(PERMUTATION_KEY), jnp.asarray(split.x)) for split in splits]
     parts = [Examples(np.asarray(x), split.y) for (x, _), split in zip(moved, splits, strict=True)]
     return Splits(*parts), np.asarray(moved[0][1])
 
@@ -91,7 +92,9 @@ def judge_coupled(run: Run, permuted: Splits, permutation: np.ndarray) -> None:
                     quantity="coupled", network=name, optimizer=optimizer, seed=seed, losses_apart=float(losses[seed]),
                     weights_apart=float(weights[seed]),
                 )  # fmt: skip
-    rule = f"largest difference of a loss, and of a weight of W'R - W, over {STEPS} steps and all seeds at most {CLOSE:g}"
+    rule = (
+        f"largest difference of a loss, and of a weight of W'R - W, over {STEPS} steps and all seeds at most {CLOSE:g}"
+    )
     for optimizer in OPTIMIZERS:
         worst = max(float(values.max()) for (_, each), values in apart.items() if each == optimizer)
         run.find(
@@ -182,7 +185,7 @@ _DEFAULT: Mapping[str, Any] = {
     "seeds": 5,
     "width": {"digits": 32, "mnist": 128},
     "epochs": {"digits": 20, "mnist": 2},
-    "perceptron_seeds": {"digits": 100, "mnist": 10},
+    "perceptron_seeds": {"digits": 400, "mnist": 10},
 }
 
 EXPERIMENT = Experiment(
@@ -198,10 +201,10 @@ EXPERIMENT = Experiment(
     source="the lecture's puzzle; Goodfellow et al. 2013 (permuted MNIST)",
     seconds={"digits": 70, "mnist": 250},
     presets={
-        "smoke": _DEFAULT | {"epochs": {"digits": 4, "mnist": 1}, "perceptron_seeds": {"digits": 10, "mnist": 5}},
+        "smoke": _DEFAULT | {"epochs": {"digits": 10, "mnist": 1}, "perceptron_seeds": {"digits": 30, "mnist": 5}},
         "default": _DEFAULT,
         "full": _DEFAULT
-        | {"seeds": 10, "epochs": {"digits": 40, "mnist": 10}, "perceptron_seeds": {"digits": 200, "mnist": 20}},
+        | {"seeds": 10, "epochs": {"digits": 40, "mnist": 10}, "perceptron_seeds": {"digits": 400, "mnist": 20}},
     },
     run=run,
 )

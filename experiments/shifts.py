@@ -76,9 +76,7 @@ def judge_equivariance(run: Run) -> None:
         "convolutions with edges that meet are equivariant: of a moved image they give the moved maps",
         rule, rules.exact(max(worst["convolution"]), 0.0, CLOSE), published="S09: equivariant, not invariant",
     )  # fmt: skip
-    run.find(
-        "the mean over all positions makes that invariant", rule, rules.exact(max(worst["pooled"]), 0.0, CLOSE)
-    )
+    run.find("the mean over all positions makes that invariant", rule, rules.exact(max(worst["pooled"]), 0.0, CLOSE))
     run.find(
         "negative control, the rule must fail: the maps of the convolutions themselves are invariant",
         "must fail: " + rule, rules.exact(min(worst["unpooled, not moved back"]), 0.0, CLOSE), control=True,
@@ -97,9 +95,7 @@ def judge_shifts(run: Run) -> None:
     found = {name: accuracy_by_shift(run, network, pixels) for name, network in networks.items()}
     for name, rows in found.items():
         for seed, row in enumerate(rows):
-            run.record(
-                quantity="accuracy_by_shift", network=name, seed=seed, pixels=list(pixels), percent=row.tolist()
-            )
+            run.record(quantity="accuracy_by_shift", network=name, seed=seed, pixels=list(pixels), percent=row.tolist())
     by_distance = {
         name: {k: (rows[:, furthest - k] + rows[:, furthest + k]) / 2 for k in range(furthest + 1)}
         for name, rows in found.items()
@@ -147,7 +143,7 @@ def accuracy_by_shift(run: Run, network: Any, pixels: Sequence[int]) -> np.ndarr
     members = [jaxdl.training.member(states, i) for i in range(run.seeds)]
     columns = []
     for k in pixels:
-        moved = Examples(shifted(jnp.asarray(splits.test.x), k), splits.test.y)
+        moved = Examples(np.asarray(shifted(jnp.asarray(splits.test.x), k)), splits.test.y)
         columns.append([100 * jaxdl.training.evaluate(loss, state, moved)["accuracy"] for state in members])
     return np.array(columns).T
 
@@ -155,7 +151,8 @@ def accuracy_by_shift(run: Run, network: Any, pixels: Sequence[int]) -> np.ndarr
 def picture(found: Mapping[str, np.ndarray], pixels: Sequence[int], image: np.ndarray) -> Figure:
     """Accuracy against shift, with the moved image above."""
     figure = Figure(figsize=(8, 5.6), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 4))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1, 4))
+    upper, lower = parts
     for axis, k in zip(upper.subplots(1, len(pixels)), pixels, strict=True):
         axis.imshow(shifted(jnp.asarray(image)[None], k)[0, :, :, 0], cmap="gray")
         axis.set(xticks=[], yticks=[])
