@@ -244,7 +244,8 @@ EXPERIMENT = Experiment(
     "a chain of sigmoids multiplies factors of at most w/4",
     setup="Equations: networks 6-5-4-3, seven examples, N(0, 1) weights, float64. Cost: XLA's count of the "
     "operations of the traced program, batches of 32 images of 28 x 28 pixels, mean cross-entropy; finite differences "
-    "are central, on networks with two layers of 4 to 64 units. Chain: four sigmoid units, N(0, 1) weights and biases, C = a_4.",
+    "are central, on networks with two layers of 4 to 64 units. Chain: four sigmoid units, N(0, 1) weights and biases, "
+    "C = a_4.",
     source="Nielsen 2015, chapters 2 and 5; Griewank and Walther 2008",
     seconds={"digits": 15, "mnist": 15},
     presets={name: {"seeds": 5 if name != "full" else 50} for name in ("smoke", "default", "full")},
