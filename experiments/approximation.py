@@ -1,4 +1,4 @@
-"""Universal approximation: bumps that a proof builds, what training reaches, and polynomials, which do not get there."""
+"""Universal approximation: what a proof builds, what training reaches, and polynomials, which do not get there."""
 
 from collections.abc import Callable, Mapping
 
@@ -114,7 +114,7 @@ def judge_approximation(run: Run) -> None:
 
 
 def _fitted(run: Run, activation: Callable[[np.ndarray], np.ndarray], num_units: int) -> np.ndarray:
-    """Error of least squares on hidden units drawn at random, `(seeds,)`; wider layers hold the narrower ones' units."""
+    """Error of least squares on random hidden units, `(seeds,)`; wider layers hold the units of narrower ones."""
     errors = []
     for seed in range(run.seeds):
         draws = np.random.RandomState(seed).randn(max(WIDTHS), 2)[:num_units]

@@ -89,7 +89,7 @@ def online_step(
 
 
 def finite_differences(loss: Callable[[jax.Array], jax.Array], params: jax.Array, *, step: float) -> jax.Array:
-    """Central differences of a function of one vector, two evaluations a parameter: `(loss(p + h e) - loss(p - h e)) / 2h`.
+    """`(loss(p + h e_j) - loss(p - h e_j)) / 2h` for every j: two evaluations a parameter.
 
     Args:
       loss: a vector to a scalar.

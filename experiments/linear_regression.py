@@ -48,7 +48,9 @@ def judge_closed_forms(run: Run) -> None:
     noise = float(np.mean((targets - design @ likeliest) ** 2))
 
     fitted = procedures.linear_maximum_likelihood(jnp.asarray(design), jnp.asarray(targets))
-    posterior = procedures.linear_posterior(design, targets, prior_precision=ALPHA, noise_precision=BETA)
+    posterior = procedures.linear_posterior(
+        jnp.asarray(design), jnp.asarray(targets), prior_precision=ALPHA, noise_precision=BETA
+    )
     pairs = [
         (fitted.weights, likeliest), (1 / fitted.precision, noise), (posterior.mean, most_probable),
         (posterior.covariance, np.linalg.inv(ALPHA * np.eye(WEIGHTS) + BETA * gram)),

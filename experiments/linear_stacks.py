@@ -1,5 +1,7 @@
 """Stacked linear layers: one linear map as a function (Fornax), another thing to train (Saxe et al. 2013)."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,21 +32,17 @@ def collapsed(params: dict) -> tuple[jax.Array, jax.Array]:
 
 def judge_stacks(run: Run) -> None:
     """T05, S30."""
-    deviations = {name: [] for name in ("identity", "tanh")}
+    deviations: dict[str, list[float]] = {"identity": [], "tanh": []}
     with double_precision():
         for seed in range(run.seeds):
-            for name in deviations:
-                model = jaxdl.as_model(
-                    jaxdl.models.MLP(
-                        SIZES, activation=getattr(jaxdl.activations, name), bias_init=jaxdl.initializers.normal(1.0)
-                    )
-                )
+            for name, values in deviations.items():
+                activation = getattr(jaxdl.activations, name)
+                model = jaxdl.models.MLP(SIZES, activation=activation, bias_init=jaxdl.initializers.normal(1.0))
                 x = jax.random.normal(jax.random.key(1000 + seed), (50, 6))
-                params = model.init(jax.random.key(seed), x)["params"]
-                params = jax.tree.map(lambda leaf: leaf.astype(x.dtype), params)
+                params = _as_double(model.init(jax.random.key(seed), x)["params"])
                 kernel, bias = collapsed(params)
-                outputs = model.apply({"params": params}, x)[0]
-                deviations[name].append(float(jnp.max(jnp.abs(outputs - (x @ kernel + bias[None, :])))))
+                outputs = jnp.asarray(model.apply({"params": params}, x))
+                values.append(float(jnp.max(jnp.abs(outputs - (x @ kernel + bias[None, :])))))
     for seed in range(run.seeds):
         run.record(quantity="collapse", seed=seed, **{name: values[seed] for name, values in deviations.items()})
     rule = "largest deviation of an output from x K1 K2 K3 + b' over 50 inputs and all seeds at most 1e-10 (float64)"
@@ -79,6 +77,10 @@ def judge_stacks(run: Run) -> None:
         "inputs (all seeds): one layer left, three stacked ones right; the map they represent is of one kind."
     )
     run.figure("linear_stacks", picture(curves), caption)
+
+
+def _as_double(params: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params)
 
 
 def _strengths(run: Run, depth: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from matplotlib.figure import Figure
@@ -37,7 +38,7 @@ def run(run: Run) -> None:
 
 def permute(splits: Splits) -> tuple[Splits, np.ndarray]:
     """All splits with their pixels in one other order, and the permutation of the flattened pixels."""
-    moved = [permute_pixels(jax.random.key(PERMUTATION_KEY), split.x) for split in splits]
+    moved = [permute_pixels(jax.random.key(PERMUTATION_KEY), jnp.asarray(split.x)) for split in splits]
     parts = [Examples(np.asarray(x), split.y) for (x, _), split in zip(moved, splits, strict=True)]
     return Splits(*parts), np.asarray(moved[0][1])
 
@@ -184,7 +185,7 @@ _DEFAULT: Mapping[str, Any] = {
     "seeds": 5,
     "width": {"digits": 32, "mnist": 128},
     "epochs": {"digits": 20, "mnist": 2},
-    "perceptron_seeds": {"digits": 100, "mnist": 10},
+    "perceptron_seeds": {"digits": 400, "mnist": 10},
 }
 
 EXPERIMENT = Experiment(
@@ -200,10 +201,10 @@ EXPERIMENT = Experiment(
     source="the lecture's puzzle; Goodfellow et al. 2013 (permuted MNIST)",
     seconds={"digits": 70, "mnist": 250},
     presets={
-        "smoke": _DEFAULT | {"epochs": {"digits": 4, "mnist": 1}, "perceptron_seeds": {"digits": 10, "mnist": 5}},
+        "smoke": _DEFAULT | {"epochs": {"digits": 10, "mnist": 1}, "perceptron_seeds": {"digits": 30, "mnist": 5}},
         "default": _DEFAULT,
         "full": _DEFAULT
-        | {"seeds": 10, "epochs": {"digits": 40, "mnist": 10}, "perceptron_seeds": {"digits": 200, "mnist": 20}},
+        | {"seeds": 10, "epochs": {"digits": 40, "mnist": 10}, "perceptron_seeds": {"digits": 400, "mnist": 20}},
     },
     run=run,
 )

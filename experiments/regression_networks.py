@@ -116,12 +116,12 @@ def judge_varying(run: Run) -> Fitted:
         for noise in (varying_noise, constant_noise)
     }
     true = np.asarray(varying_noise(jnp.asarray(GRID)))[:, 0]
-    errors = [np.mean(np.abs(np.log(each.varying_deviation / true))) for each in found[varying_noise]]
-    constants = [np.mean(np.abs(np.log(each.deviation / true))) for each in found[varying_noise]]
+    errors = [float(np.mean(np.abs(np.log(each.varying_deviation / true)))) for each in found[varying_noise]]
+    constants = [float(np.mean(np.abs(np.log(each.deviation / true)))) for each in found[varying_noise]]
     for seed in range(run.seeds):
         run.record(
-            quantity="varying_precision", seed=seed, log_error=float(errors[seed]),
-            log_error_constant=float(constants[seed]), gain=found[varying_noise][seed].gain,
+            quantity="varying_precision", seed=seed, log_error=errors[seed],
+            log_error_constant=constants[seed], gain=found[varying_noise][seed].gain,
             gain_constant_noise=found[constant_noise][seed].gain,
         )  # fmt: skip
     rule = "mean over x of abs(ln(predicted / true deviation)): upper 95 % limit of the mean over seeds at most 0.2"

@@ -143,7 +143,7 @@ def accuracy_by_shift(run: Run, network: Any, pixels: Sequence[int]) -> np.ndarr
     members = [jaxdl.training.member(states, i) for i in range(run.seeds)]
     columns = []
     for k in pixels:
-        moved = Examples(shifted(jnp.asarray(splits.test.x), k), splits.test.y)
+        moved = Examples(np.asarray(shifted(jnp.asarray(splits.test.x), k)), splits.test.y)
         columns.append([100 * jaxdl.training.evaluate(loss, state, moved)["accuracy"] for state in members])
     return np.array(columns).T
 
@@ -151,7 +151,8 @@ def accuracy_by_shift(run: Run, network: Any, pixels: Sequence[int]) -> np.ndarr
 def picture(found: Mapping[str, np.ndarray], pixels: Sequence[int], image: np.ndarray) -> Figure:
     """Accuracy against shift, with the moved image above."""
     figure = Figure(figsize=(8, 5.6), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 4))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1, 4))
+    upper, lower = parts
     for axis, k in zip(upper.subplots(1, len(pixels)), pixels, strict=True):
         axis.imshow(shifted(jnp.asarray(image)[None], k)[0, :, :, 0], cmap="gray")
         axis.set(xticks=[], yticks=[])

@@ -73,7 +73,7 @@ def judge_xor(run: Run) -> None:
     rule = "accuracy 1 on the four points in every seed"
     run.find(
         "a network of 8 tanh units learns XOR", rule, rules.every_seed(trained["tanh"][0] == 1),
-        remark="; ".join(f"{name}: {int(np.sum(found[0] == 1))} of {run.seeds} seeds" for name, found in trained.items()),
+        remark="; ".join(f"{name}: {int(np.sum(found[0] == 1))} of {run.seeds}" for name, found in trained.items()),
     )  # fmt: skip
     run.find(
         "negative control, the rule must fail: two linear layers of the same widths", "must fail: " + rule,
