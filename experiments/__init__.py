@@ -14,6 +14,7 @@ NAMES = (
     "per_example",
     "signal",
     "saddle_points",
+    "row_by_row",
 )
 
 
