@@ -23,6 +23,7 @@ NAMES = (
     "overfitting",
     "ensembles",
     "deep_rescue",
+    "row_by_row",
     "transfer",
     "distillation",
 )

@@ -22,6 +22,7 @@ def inputs_and_mask(x: Any, *, num_axes: int = 3) -> tuple[jax.Array, Steps]:
     Raises:
       ValueError: another structure or another number of axes.
     """
+    array: Any
     if isinstance(x, Mapping) and set(x) in ({"x"}, {"x", "lengths"}):
         array, lengths = x["x"], x.get("lengths")
     elif isinstance(x, (tuple, list)) and len(x) == 2:
