@@ -26,10 +26,8 @@ def run(run: Run) -> None:
     teacher, student = networks.networks(settings["widths"])
     variables, teacher_accuracy = networks.train_teacher(teacher, run.splits, epochs=settings["teacher_epochs"])
     task = networks.make_task(teacher, variables, run.splits, labels=settings["labels"])
-    sizes = [
-        jaxdl.tree.num_entries(each)
-        for each in (variables, jax.eval_shape(student.init, jax.random.key(0), task.data.x[:1]))
-    ]
+    drawn = student.init(jax.random.key(0), task.data.x[:1])
+    sizes = [jaxdl.tree.num_entries(each) for each in (variables, drawn)]
     cells = [
         {"temperature": temperature, "strength": strength}
         for temperature, strength in itertools.product(run.settings["temperatures"], run.settings["strengths"])
