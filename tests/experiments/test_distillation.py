@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-import jaxdl
 from experiments import distillation
 from experiments import distillation_networks as networks
 from experiments.claims import Run
