@@ -114,10 +114,13 @@ class Networks:
             model, jaxdl.losses.sigmoid_cross_entropy, metrics={"accuracy": jaxdl.losses.correct}, augment=augment
         )
         tx = self._descent(decay)
-        runs = training.run_many(
-            training.make_train_step(objective, tx), book.starter(model, tx, images.x), images,
-            **(self._options() | ({"epochs": max(1, self.epochs // MORE)} if more else {}) | options),
-        )  # fmt: skip
+        chosen: dict[str, Any] = {
+            **self._options(),
+            **({"epochs": max(1, self.epochs // MORE)} if more else {}),
+            **options,
+        }
+        step = training.make_train_step(objective, tx)
+        runs = training.run_many(step, book.starter(model, tx, images.x), images, **chosen)
         states = [training.member(runs.states, i) for i in range(self.run.seeds)]
         return self._reached(objective, states, images)
 
