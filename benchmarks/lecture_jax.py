@@ -94,7 +94,8 @@ class Library:
 
     def __init__(self, workload: LectureWorkload, data: Data, *, engine: Engine | None) -> None:
         module, tx = workload.module(), optax.adam(LEARNING_RATE)
-        self.data, self.engine = data, engine
+        self.data = data
+        self.engine: Engine | None = engine
         step = jaxdl.training.make_train_step(jaxdl.training.supervised(module, jaxdl.losses.softmax_cross_entropy), tx)
         self.step = step
         self.jitted: Callable[..., Any] = jax.jit(step, donate_argnums=0)
