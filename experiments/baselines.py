@@ -98,7 +98,7 @@ def rungs_of(run: Run) -> Mapping[str, Rung]:
     steps = epochs["lenet"] * (len(run.splits.train.x) // batch)
     cosine = optax.cosine_decay_schedule(0.05, steps)
     # Digits are 8 x 8: filters of 3, and one pooling less than MNIST's 28 x 28 allow.
-    small = dict(kernel_size=3, padding="SAME") if run.dataset == "digits" else dict(kernel_size=5)
+    small: Any = dict(kernel_size=3, padding="SAME") if run.dataset == "digits" else dict(kernel_size=5)
     return {
         "linear": Rung(
             MLP((10,)), squared_error, optimizers.nesterov(0.05), epochs["linear"], batch, patience=20

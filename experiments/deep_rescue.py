@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 
 import jaxdl
 from experiments import deep_networks as networks
-from experiments import rules, tuned_comparison
+from experiments import rules
 from experiments.claims import Experiment, Run
 from experiments.deep_networks import ARMS, CONTROL, CURES, UNTREATED, Shape
+from jaxdl.procedures import best_cell
 
 CHANCE_LOSS, NEAR_CHANCE, FLOOR = 2.2, 20.0, 30.0
 TUNING = 2  # starts the rate is chosen on, beside those that are judged
@@ -103,7 +104,7 @@ def trained(run: Run, arm: str, shape: Shape) -> Arm:
 
     rates = run.settings["rates"]
     tuning = many(rates, range(run.seeds, count)).values("validation_accuracy").reshape(len(rates), TUNING)
-    rate = rates[tuned_comparison.best_cell(1 - tuning)]
+    rate = rates[best_cell(1 - tuning)]
     judged = many([rate], range(run.seeds))
     history = judged.history
     epochs = len(history.validation_steps)
