@@ -103,8 +103,8 @@ def judge_approximation(run: Run) -> None:
             "approximate better the more there are",
             "must fail: " * polynomial + rule, rules.exceeds(np.log(rows[:, 0] / rows[:, -1]), np.log(2)),
             control=polynomial,
-            remark="" if polynomial else "representation is one thing, learning another: training stays behind the "
-            "best output layer",
+            remark="" if polynomial else "representation is one thing, learning another: with many units training "
+            "stays behind the best output layer on random ones",
         )  # fmt: skip
     caption = (
         "Left: the staircase of 10 and 40 threshold units. Right: error against width: built networks (largest), "
