@@ -19,7 +19,7 @@ from experiments.transfer_figures import transfer_figure
 from experiments.transfer_networks import ARMS, FROZEN, RANDOM, SCRATCH, STAGED, Reached
 from jaxdl.data import Splits
 
-SHAPES = {"digits": {"kernel": 3, "stride": 1}, "mnist": {"kernel": 5, "stride": 2}}
+SHAPES: dict[str, dict[str, Any]] = {"digits": {"kernel": 3, "stride": 1}, "mnist": {"kernel": 5, "stride": 2}}
 OLD_BATCH = 32
 MARGIN = 1.0  # points by which staged unfreezing may fall behind where labels abound
 

@@ -133,7 +133,7 @@ def train_with_hints(
     objective: Distilled,
     tx: optax.GradientTransformation,
     data: PyTree,
-    hints: jax.Array,
+    hints: Any,
     *,
     guided: str,
     regressor: Any = None,
