@@ -184,7 +184,7 @@ def rescue_figure(arms: Mapping[str, Arm], activation: str, dataset: str) -> Fig
     losses.set(xlabel="epoch", ylabel="training loss", yscale="log", title=f"{activation}, {dataset}")
     accuracies.set(xlabel="epoch", ylabel="validation accuracy (%)", ylim=(0, 100), title="grey: chance")
     gradients.set(xlabel="layer", ylabel="gradient norm of the kernel", yscale="log", title="before the first update")
-    losses.legend(fontsize=8)
+    figure.legend(*losses.get_legend_handles_labels(), loc="outside lower center", ncols=7, fontsize=8)
     for axis in (losses, accuracies, gradients):
         axis.grid(alpha=0.3)
     return figure
