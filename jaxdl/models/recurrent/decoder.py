@@ -159,7 +159,8 @@ class Decoder(nn.Module):
 
         batch = state.query.shape[0]
         scan = nn.scan(
-            turn, variable_broadcast="params", split_rngs={"params": False}, length=num_steps, out_axes=1
+            turn, variable_broadcast="params", split_rngs={"params": False}, length=num_steps,
+            out_axes=1,
         )  # fmt: skip
         _, tokens = scan(self, (state, jnp.full(batch, start_token, jnp.int32), jnp.zeros(batch, bool)), None)
         return tokens

@@ -22,8 +22,13 @@ def x():
 
 
 def made(x, *args, **options):
+    """A network with all leaves from N(0, 0.5^2): with biases of zero a state would not move over blank steps."""
     network = models.RecurrentNetwork(*args, **options)
-    return network, network.init(jax.random.key(0), x)
+    leaves, tree = jax.tree.flatten(jax.eval_shape(network.init, jax.random.key(0), x))
+    draws = np.random.RandomState(1)
+    return network, jax.tree.unflatten(
+        tree, [jnp.asarray(0.5 * draws.randn(*leaf.shape), jnp.float32) for leaf in leaves]
+    )
 
 
 def exact(params):
