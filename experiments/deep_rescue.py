@@ -21,6 +21,7 @@ from jaxdl.procedures import best_cell
 
 CHANCE_LOSS, NEAR_CHANCE, FLOOR = 2.2, 20.0, 30.0
 TUNING = 2  # starts the rate is chosen on, beside those that are judged
+FIRST_SEED = 100  # lower ones were looked at, test data included, while the floor of a cure was settled
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 
 
@@ -78,7 +79,9 @@ def trained(run: Run, arm: str, shape: Shape) -> Arm:
     model = networks.network(arm, shape)
     objective = networks.objective(model)
     count = run.seeds + TUNING
-    variables = networks.starts(arm, shape, train[0], seeds=range(count), epochs=run.settings["pretraining"])
+    variables = networks.starts(
+        arm, shape, train[0], seeds=range(FIRST_SEED, FIRST_SEED + count), epochs=run.settings["pretraining"]
+    )  # fmt: skip
     flow = jaxdl.diagnostics.gradient_flow(
         objective, first(variables["params"]), (train[0][:512], train[1][:512]),
         model_state={name: first(value) for name, value in variables.items() if name != "params"},
@@ -91,7 +94,7 @@ def trained(run: Run, arm: str, shape: Shape) -> Arm:
         number = start.astype("int32")
         chosen = jax.tree.map(lambda leaf: leaf[number], variables)
         params = chosen.pop("params")
-        key = jax.random.fold_in(key, number)
+        key = jax.random.fold_in(key, FIRST_SEED + number)
         return jaxdl.training.make_state(params, optax.adam(learning_rate), key=key, model_state=chosen)
 
     def many(rates: Sequence[float], numbers: Sequence[int]) -> Any:
@@ -117,8 +120,8 @@ def trained(run: Run, arm: str, shape: Shape) -> Arm:
     print(f"  {shape.activation}, {arm}: rate {rate:g}, loss {losses[:, -1].mean():.3g}, test {accuracy.mean():.3g} %")
     for seed in range(run.seeds):
         run.record(
-            activation=shape.activation, arm=arm, seed=seed, learning_rate=rate, test_percent=float(accuracy[seed]),
-            train_loss_by_epoch=losses[seed].tolist(),
+            activation=shape.activation, arm=arm, seed=FIRST_SEED + seed, learning_rate=rate,
+            test_percent=float(accuracy[seed]), train_loss_by_epoch=losses[seed].tolist(),
         )  # fmt: skip
     return Arm(
         rate, losses[:, -1], accuracy, losses, 100 * history.validation["accuracy"],
@@ -208,7 +211,9 @@ EXPERIMENT = Experiment(
     "validation accuracy (MNIST: of the first 5,000 images) over two starts that are not judged. Why tanh: from "
     "N(0, 1) it is chaotic, similar images become unlike, and gradients explode. Sigmoids (preset full) fare less "
     "badly from N(0, 1), since their slope is smaller, and are not cured by LSUV or autoencoders, since after some "
-    "layers all images are alike.",
+    "layers all images are alike. The floor of a cure is three times chance. It was 50 % first, and was lowered after a "
+    "development run in which the residual network's interval began at 48 % of the digits and 36 % of MNIST; the seeds "
+    "of that run are not used again.",
     source="no published figure; the cures are those of Hinton et al. 2006 and Bengio et al. 2007, Mishkin and Matas "
     "2015, Ioffe and Szegedy 2015, He et al. 2015",
     seconds={"digits": 110, "mnist": 240},
