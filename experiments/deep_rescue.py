@@ -211,7 +211,7 @@ EXPERIMENT = Experiment(
     "validation accuracy (MNIST: of the first 5,000 images) over two starts that are not judged. Why tanh: from "
     "N(0, 1) it is chaotic, similar images become unlike, and gradients explode. Sigmoids (preset full) fare less "
     "badly from N(0, 1), since their slope is smaller, and are not cured by LSUV or autoencoders, since after some "
-    "layers all images are alike. The floor of a cure is three times chance. It was 50 % first, and was lowered after a "
+    "layers all images are alike. The floor of a cure is three times chance. It was 50 % first, and lowered after a "
     "development run in which the residual network's interval began at 48 % of the digits and 36 % of MNIST; the seeds "
     "of that run are not used again.",
     source="no published figure; the cures are those of Hinton et al. 2006 and Bengio et al. 2007, Mishkin and Matas "
