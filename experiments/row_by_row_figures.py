@@ -33,7 +33,7 @@ def gradient_figure(growth: Mapping[str, np.ndarray], within: float, dataset: st
         axis.axhspan(-within, within, color="grey", alpha=0.15)
         axis.set_xlabel("lag T - t, steps")
         axis.grid(alpha=0.3)
-    whole.set(ylabel=f"log10 |dh_T/dh_t| before training, {dataset}", title="all arms")
+    whole.set(ylim=(-40, 3), ylabel=f"log10 |dh_T/dh_t| before training, {dataset}", title="all arms")
     close.set(ylim=(-3.5, 1.5), title="near 1")
     whole.legend(fontsize=8)
     return figure
