@@ -10,6 +10,7 @@ REFERENCES = {
     "softmax": (90.0, "lecture"),
     "network": (98.0, "lecture"),
     "dropout": (98.40, "Keras"),
+    "dropout, falling rate": (98.40, "Keras"),
     "lenet": (99.25, "Keras"),
 }
 

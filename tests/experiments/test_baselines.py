@@ -41,7 +41,14 @@ def trained(mean, epochs=3):
     return baselines.Trained(test, np.tile(test[:, None], (1, epochs)), test - 5, 10.0)
 
 
-PUBLISHED = {"linear": 85.9, "softmax": 92.5, "network": 97.9, "dropout": 98.4, "lenet": 99.3}
+PUBLISHED = {
+    "linear": 85.9,
+    "softmax": 92.5,
+    "network": 97.9,
+    "dropout": 98.4,
+    "dropout, falling rate": 98.6,
+    "lenet": 99.3,
+}
 
 
 def verdicts(splits, means, dropout_epochs=20):
@@ -51,7 +58,7 @@ def verdicts(splits, means, dropout_epochs=20):
 
 
 def test_the_published_figures_pass_but_for_the_slide_and_others_fail(random_splits):
-    assert verdicts(random_splits, PUBLISHED) == ["PASS", "PASS", "PASS", "FAIL", "PASS", "FAIL", "PASS"]
+    assert verdicts(random_splits, PUBLISHED) == ["PASS", "PASS", "PASS", "FAIL", "PASS", "FAIL", "PASS", "PASS"]
     assert verdicts(random_splits, PUBLISHED | {"dropout": 98.6})[5] == "PASS"
     assert verdicts(random_splits, {name: mean - 2 for name, mean in PUBLISHED.items()})[-1] == "FAIL"
     assert set(verdicts(random_splits, PUBLISHED, dropout_epochs=1)) == {"INCONCLUSIVE"}
@@ -63,7 +70,7 @@ def test_smoke_on_digits():
     settings["epochs"] = {"digits": dict.fromkeys(settings["epochs"]["digits"], 2)}
     run = Run("digits", jaxdl.data.load("digits"), 2, settings)
     experiment.run(run)
-    assert {record["rung"] for record in run.records} == {"linear", "softmax", "network", "dropout", "lenet"}
+    assert {record["rung"] for record in run.records} == set(PUBLISHED)
     assert all(0 <= record["test"] <= 100 for record in run.records)
     (control,) = [finding for finding in run.findings if finding.control]
     assert control.claim.startswith("negative control")
