@@ -247,7 +247,7 @@ EXPERIMENT = Experiment(
     "are central, on networks with two layers of 4 to 64 units. Chain: four sigmoid units, N(0, 1) weights and biases, "
     "C = a_4.",
     source="Nielsen 2015, chapters 2 and 5; Griewank and Walther 2008",
-    seconds={"digits": 15, "mnist": 15},
+    seconds={"digits": 10, "mnist": 10},
     presets={name: {"seeds": 5 if name != "full" else 50} for name in ("smoke", "default", "full")},
     run=run,
 )

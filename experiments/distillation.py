@@ -146,7 +146,7 @@ EXPERIMENT = Experiment(
     "strength of the best validation accuracy of two other seeds; Adam at 0.002, batches of 32. Hints: the student's "
     "first layer, through a dense regressor, learns the teacher's first, for a quarter of the epochs besides.",
     source="Romero et al., FitNets, 2015, table 4 (maxout convolutions, all labels)",
-    seconds={"digits": 30, "mnist": 90},
+    seconds={"digits": 30, "mnist": 20},
     presets={
         "smoke": {
             "seeds": 5, "widths": WIDTHS, "labels": {"digits": 20, "mnist": 20},

@@ -43,5 +43,5 @@ def ensembles_figure(
     right.set_xticklabels([name.replace(" ", "\n", 1) for name in names])
     for axis in (left, middle, right):
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8, loc="lower right" if axis is right else "best")
+        axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     return figure

@@ -176,7 +176,7 @@ EXPERIMENT = Experiment(
     "runs trained on from one trained network for a quarter of the epochs), and, with dropout of half the hidden units "
     "and twice the epochs, 50 passes with masks against weight scaling.",
     source="Nielsen 2015, chapter 6; Srivastava et al. 2014, figure 11 (secondary); Izmailov et al. 2018",
-    seconds={"digits": 40, "mnist": 240},
+    seconds={"digits": 40, "mnist": 55},
     presets={
         "smoke": {
             "seeds": 5, "epochs": {"digits": 8, "mnist": 1}, "images": {"digits": 600, "mnist": 2000},

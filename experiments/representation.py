@@ -33,7 +33,7 @@ EXPERIMENT = Experiment(
     "points. Linear layers: widths 7, 9, 5 in float64; and gradient descent (0.1 on the sum of squares) on a map of "
     "singular values 1, 0.3 and 0.1, one layer against three, from starts whose product is 0.01 I.",
     source="Minsky and Papert 1969; Cybenko 1989; Hornik et al. 1989; Leshno et al. 1993; Saxe et al. 2013",
-    seconds={"digits": 40, "mnist": 40},
+    seconds={"digits": 15, "mnist": 15},
     presets={
         "smoke": _DEFAULT | {"steps": 600, "widths": (2, 80)},
         "default": _DEFAULT,
