@@ -38,7 +38,8 @@ def ladder_figure(fixed: Mapping[str, float], trained: Mapping[str, np.ndarray],
     for name, error in zip(names, errors, strict=True):
         axis.annotate(f"{100 - error:.2f} %", (name, 0.13), ha="center", fontsize=8)
     axis.set(yscale="log", ylim=(0.1, 150), ylabel=f"test error on {dataset} (%)", title="accuracy in each bar")
-    axis.tick_params(axis="x", rotation=20)
+    for label in axis.get_xticklabels():
+        label.set(rotation=20, ha="right")
     axis.grid(axis="y", alpha=0.3)
     return figure
 
@@ -55,5 +56,5 @@ def curves_figure(curves: Mapping[str, np.ndarray], dataset: str) -> Figure:
         )
     axis.set(xscale="log", xlabel="epoch", ylabel=f"accuracy on {dataset} (%)", ylim=(80, 100))
     axis.grid(alpha=0.3)
-    axis.legend()
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure

@@ -120,7 +120,7 @@ def trained(run: Run, arm: str, shape: Shape) -> Arm:
     print(f"  {shape.activation}, {arm}: rate {rate:g}, loss {losses[:, -1].mean():.3g}, test {accuracy.mean():.3g} %")
     for seed in range(run.seeds):
         run.record(
-            activation=shape.activation, arm=arm, seed=FIRST_SEED + seed, learning_rate=rate,
+            activation=shape.activation, arm=arm, seed=seed, start=FIRST_SEED + seed, learning_rate=rate,
             test_percent=float(accuracy[seed]), train_loss_by_epoch=losses[seed].tolist(),
         )  # fmt: skip
     return Arm(

@@ -26,8 +26,10 @@ LOSSES = {
     "gaussian_nll": lambda z: losses.gaussian_nll((z, 0.1 * z), T),
     "distillation": lambda z: losses.distillation(z, LABELS, T, temperature=2.0),
     "hint": lambda z: losses.hint(z, T),
+    "perceptron": lambda z: losses.perceptron(z, jnp.sign(T)),
+    "step_mean": lambda z: losses.step_mean(losses.softmax_cross_entropy)(z.reshape(3, 2, 2), jnp.eye(3, 2, dtype=int)),
 }
-NO_LOSSES = {"batch_mean", "correct", "rebalancing_weights"}
+NO_LOSSES = {"batch_mean", "correct", "rebalancing_weights", "sequence_correct", "step_accuracy", "step_mask"}
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -151,6 +151,15 @@ def test_a_second_ctrl_c_interrupts_at_once(task, tmp_path):
     assert not isinstance(caught.value, training.Interrupted)
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT raises, as it does but in a shell's background job, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_without_a_folder_signals_are_left_alone(task):
     with pytest.raises(KeyboardInterrupt) as caught:
         training.fit(
