@@ -21,6 +21,7 @@ from jaxdl.models import MLP, SmallCNN
 # The lecture's figures, and what the closed form gives.
 SLIDE = {"linear": 85.0, "softmax": 90.0, "network": 98.0}
 KERAS_MLP, LENET = 98.40, 99.0
+BATCH = {"digits": 32, "mnist": 128}
 
 
 class Trained(NamedTuple):
@@ -94,7 +95,7 @@ class Rung(NamedTuple):
 def rungs_of(run: Run) -> Mapping[str, Rung]:
     """The rungs; where patience is given, the best epoch on validation data is kept."""
     epochs = run.settings["epochs"][run.dataset]
-    batch = run.settings["batch"][run.dataset]
+    batch = BATCH[run.dataset]
     steps = epochs["lenet"] * (len(run.splits.train.x) // batch)
     cosine = optax.cosine_decay_schedule(0.05, steps)
     wide = MLP((512, 512, 10), dropout_rate=0.2, kernel_init=jaxdl.initializers.glorot_uniform())
@@ -257,7 +258,6 @@ EXPERIMENT = Experiment(
     presets={
         "smoke": {
             "seeds": 5,
-            "batch": {"digits": 32, "mnist": 128},
             "epochs": {
                 "digits": {"linear": 20, "softmax": 20, "network": 30, "dropout": 10, "lenet": 8},
                 "mnist": {"linear": 1, "softmax": 1, "network": 1, "dropout": 1, "lenet": 1},
@@ -265,7 +265,6 @@ EXPERIMENT = Experiment(
         },
         "default": {
             "seeds": 5,
-            "batch": {"digits": 32, "mnist": 128},
             "epochs": {
                 "digits": {"linear": 200, "softmax": 200, "network": 200, "dropout": 60, "lenet": 30},
                 "mnist": {"linear": 60, "softmax": 60, "network": 40, "dropout": 20, "lenet": 8},
@@ -273,7 +272,6 @@ EXPERIMENT = Experiment(
         },
         "full": {
             "seeds": 5,
-            "batch": {"digits": 32, "mnist": 128},
             "epochs": {
                 "digits": {"linear": 400, "softmax": 400, "network": 400, "dropout": 100, "lenet": 60},
                 "mnist": {"linear": 200, "softmax": 200, "network": 80, "dropout": 20, "lenet": 20},
