@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(listing())
         return 0
     import jaxdl
-    from experiments import report, runner
+    from experiments.harness import report, runner
 
     try:
         experiment = experiments.find(options.NAME)

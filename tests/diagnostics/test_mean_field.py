@@ -7,7 +7,7 @@ import pytest
 from jax.scipy.special import erf
 from scipy import stats
 
-from experiments.propagation import double_precision
+from experiments.building_blocks.propagation import double_precision
 from jaxdl import initializers, models, training
 from jaxdl.diagnostics import (
     MeanField,

@@ -12,9 +12,9 @@ import pytest
 
 import experiments
 import jaxdl
-from experiments import runner
 from experiments.__main__ import main, parser
-from experiments.claims import Experiment, Result, Run
+from experiments.harness import runner
+from experiments.harness.claims import Experiment, Result, Run
 from jaxdl.data import Examples, Splits
 
 CHECKOUT = Path(__file__).parents[2]

@@ -1,0 +1,6 @@
+"""Doing well on new data: overfitting and its cures."""
+
+NAMES = (
+    "overfitting",
+    "ensembles",
+)

@@ -1,0 +1,7 @@
+"""Classifiers of images, from a linear layer to convolutions."""
+
+NAMES = (
+    "baselines",
+    "permutation",
+    "shifts",
+)

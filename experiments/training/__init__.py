@@ -1,0 +1,7 @@
+"""What makes training fast: activations, costs, rates, optimizers, normalization."""
+
+NAMES = (
+    "activations",
+    "normalization",
+    "optimizers",
+)
