@@ -73,6 +73,7 @@ def judge_variances(run: Run, activations: Sequence[Facts]) -> tuple[dict[str, n
         f"{len(measured)} initializers and {len(names)} activations",
         f"ln of the theory's variance in the interval of the mean over draws, jointly 95 %, widened by {TOLERANCE:g}",
         rules.matches(values, np.concatenate(list(expectations.values())), pairs, tolerance=TOLERANCE),
+        row="X04",
     )
     off = [
         predicted(Start(start.init, lambda i, o, gain=start.gain: 1.1 * gain(i, o)), facts, name, width, depth)
@@ -86,6 +87,7 @@ def judge_variances(run: Run, activations: Sequence[Facts]) -> tuple[dict[str, n
         control,
         control=True,
         remark="pairs that do not notice have a wide spread over draws, or saturate",
+        row="X04",
     )
     small, own = measured["N(0, 0.01^2)"][:, -1], paired(activations)
     kept = np.stack([measured[own[name]][:, -1, i] for i, name in enumerate(names)], 1)
@@ -94,6 +96,7 @@ def judge_variances(run: Run, activations: Sequence[Facts]) -> tuple[dict[str, n
         "activation's variance stays nearer to 1",
         "|ln variance| smaller for every activation, in every draw",
         rules.every_seed(np.all(np.abs(kept) < np.abs(small), axis=1)),
+        row="X04",
     )
     run.table(
         f"log10 of the variance of pre-activations after {depth} layers of {width} units: measured (theory)",
@@ -147,6 +150,7 @@ def judge_selu(run: Run) -> propagation.Profile:
             rules.mean_within(logs[:, layer], float(np.log(0.8)), float(np.log(1.2))),
             control=control,
             remark=f"layer {layer + 1}, variance {np.exp(logs[:, layer].mean()):.3g}",
+            row="X04",
         )
         if not control:
             layer = int(np.argmax(np.abs(mean.mean(0))))
@@ -155,6 +159,7 @@ def judge_selu(run: Run) -> propagation.Profile:
                 "mean over draws in [-0.1, 0.1], at the layer where it is farthest",
                 rules.mean_within(mean[:, layer], -0.1, 0.1),
                 remark=f"layer {layer + 1}",
+                row="X04",
             )
     return profiles["LeCun"]
 
@@ -197,6 +202,7 @@ def judge_lsuv(run: Run) -> None:
             "largest |variance - 1| over the layers at most 0.02, in every draw",
             rules.every_seed(deviations <= tolerance),
             remark=f"largest deviation {deviations.max():.4f}",
+            row="X26",
         )
         for seed, value in enumerate(deviations.tolist()):
             run.record(quantity="lsuv_largest_deviation", network=name, seed=seed, value=value)
@@ -207,6 +213,7 @@ def judge_lsuv(run: Run) -> None:
         rules.every_seed(untouched <= tolerance),
         control=True,
         remark=f"deviations of {untouched.min():.2f} to {untouched.max():.2f}",
+        row="X26",
     )
 
 
@@ -239,6 +246,7 @@ def judge_products(run: Run) -> Mapping[str, Mapping[int, np.ndarray]]:
             rules.every_seed(off <= 1e-4),
             control=control,
             remark=f"largest deviation {off.max():.2g}",
+            row="X22",
         )
     medians = np.stack([np.median(drawn, axis=1) for drawn in values["Gaussian"].values()], 1)
     run.find(
@@ -246,6 +254,7 @@ def judge_products(run: Run) -> Mapping[str, Mapping[int, np.ndarray]]:
         f"strictly falling over depths {', '.join(map(str, depths))}, in every draw",
         rules.every_seed(np.all(np.diff(medians, axis=1) < 0, axis=1)),
         remark=f"median {medians[:, -1].mean():.2g} after {max(depths)} layers; float64 resolves 1e-15 of the largest",
+        row="X22",
     )
     return values
 

@@ -106,6 +106,7 @@ def judge_saturation(run: Run, sigmoid: networks.Measured, names: list[str]) -> 
             rules.every_seed(share >= 0.5),
             control=control,
             remark=f"least share {share.min():.2f}",
+            row="X15",
         )
 
 
@@ -128,6 +129,7 @@ def judge_amplitude(run: Run, relu: networks.Measured, names: list[str]) -> None
             published=f"2^{-(depth - 1) / 2:g}",
             control=control,
             remark=f"geometric mean {np.exp(amplitude.mean()):.2g}; one draw spreads by {spread:.2g} in theory",
+            row="X20",
         )
 
 
@@ -153,6 +155,7 @@ def judge_glorot(run: Run) -> None:
         rules.every_seed(ratios[:, 0] < 0.1),
         published="(1/3)^4 = 0.012 for linear units",
         remark=f"mean {ratios[:, 0].mean():.3g}",
+        row="X15",
     )
     for i, name in ((1, "normalised"), (0, "standard")):
         run.find(
@@ -162,6 +165,7 @@ def judge_glorot(run: Run) -> None:
             rules.mean_within(ratios[:, i], 0.3, 2.0),
             published="1 for linear units",
             control=i == 0,
+            row="X15",
         )
 
 
@@ -183,6 +187,7 @@ def judge_walk(run: Run) -> None:
             f"deviation of {draws} draws over the theory's, mean over seeds, in [0.9, 1.1]",
             rules.mean_within(deviation, 0.9, 1.1),
             published="sqrt(D/(2N))" if name == "linear" else "sqrt(5D/(N - 4))/2",
+            row="X25",
         )
         if name == "linear":
             run.find(
@@ -191,6 +196,7 @@ def judge_walk(run: Run) -> None:
                 rules.mean_within(2 * deviation, 0.9, 1.1),
                 control=True,
                 remark="1/(2N) is the variance of the log of the norm, not of its square",
+                row="X25",
             )
 
 

@@ -100,11 +100,13 @@ def judge_order(run: Run, starts: dict[int, np.ndarray]) -> None:
             f"{d} hidden layers, start: each layer's error signal is larger than that of the layer before it",
             "in every seed",
             rules.every_seed(np.all(np.diff(norms, axis=1) > 0, axis=1)),
+            row="X01",
         )
         run.find(
             f"{d} hidden layers, start: the error signal shrinks by more than {SHRINK:g} a layer towards the input",
             f"lower 95 % limit of the mean factor above {SHRINK:g}",
             rules.exceeds(factor_per_layer(norms), SHRINK),
+            row="X01",
         )
 
 
@@ -127,6 +129,7 @@ def judge_published_starts(run: Run, starts: dict[int, np.ndarray]) -> None:
             rules.in_bands(starts[d], np.asarray(band), [f"layer {i + 1}" for i in range(d)]),
             published=f"sampled means {listed(row[0] for row in band)}"
             + (f"; the book's run {listed(STORED[d][0])}" if d in STORED else ""),
+            row="X01",
         )
     for d, (low, high, published) in MEDIAN_RATIOS.items():
         run.find(
@@ -134,6 +137,7 @@ def judge_published_starts(run: Run, starts: dict[int, np.ndarray]) -> None:
             f"median in [{low:g}, {high:g}]",
             rules.median_within(starts[d][:, -1] / starts[d][:, 0], low, high),
             published=f"{published:g} (one run)",
+            row="X01",
         )
 
 
@@ -145,6 +149,7 @@ def judge_curves(run: Run, curves: dict[int, np.ndarray]) -> None:
             f"{d} hidden layers, training: the first layer learns more slowly than the last at every epoch",
             f"ratio above 1 at all {ratio.shape[1]} epochs, in every seed",
             rules.every_seed(np.all(ratio > 1, axis=1)),
+            row="X02",
         )
     for d in DEPTHS:
         ratio = curves[d][..., -1] / curves[d][..., 0]
@@ -153,9 +158,15 @@ def judge_curves(run: Run, curves: dict[int, np.ndarray]) -> None:
         if run.dataset == "mnist":
             low, high, published = GEOMETRIC_MEANS[d]
             result = needs(run, 10, rules.mean_within(mean_ratio, low, high))
-            run.find(claim, f"mean over seeds in [{low:g}, {high:g}]", result, published=f"{published:g} (one run)")
+            run.find(
+                claim,
+                f"mean over seeds in [{low:g}, {high:g}]",
+                result,
+                published=f"{published:g} (one run)",
+                row="X02",
+            )
         else:
-            run.find(claim, "lower 95 % limit above 1", rules.exceeds(mean_ratio, 1.0))
+            run.find(claim, "lower 95 % limit above 1", rules.exceeds(mean_ratio, 1.0), row="X02")
     two = curves[2]
     dips = np.any(two[..., -1] / two[..., 0] < 1, axis=1)
     run.note(
@@ -170,6 +181,7 @@ def judge_curves(run: Run, curves: dict[int, np.ndarray]) -> None:
             f"mean ratio in [{low:g}, {high:g}]",
             needs(run, 10, rules.mean_within(late, low, high)),
             published=f"{published:g} (one run)",
+            row="X02",
         )
         fall = (two[:, :1] / two[:, :100].min(1, keepdims=True))[:, 0]
         rebound = two[:, 499, 0] / two[..., 0].min(1)
@@ -178,6 +190,7 @@ def judge_curves(run: Run, curves: dict[int, np.ndarray]) -> None:
             "in every seed: both fall 40-fold within 100 epochs, the first rebounds 2.5-fold by epoch 499",
             rules.every_seed(np.all(fall >= 40, axis=1) & (rebound >= 2.5)),
             remark=f"smallest fall {fall.min():.0f}-fold, smallest rebound {rebound.min():.1f}-fold",
+            row="X02",
         )
 
 
@@ -195,6 +208,7 @@ def judge_chain(run: Run) -> None:
         "one neuron per layer, error of the formula dC/db1 = s'(z1) w2 s'(z2) w3 s'(z3) w4 s'(z4) dC/da4",
         "largest relative error over 100 random nets at most 1e-5",
         rules.exact(worst, 0.0, 1e-5),
+        row="X04",
     )
 
 
@@ -244,6 +258,7 @@ def judge_control(run: Run, norms: np.ndarray, curves: np.ndarray) -> None:
             remark="the gradient does not vanish here"
             if result.verdict == "FAIL"
             else "the rule should have failed here",
+            row="X01",
         )
 
 
@@ -262,5 +277,5 @@ EXPERIMENT = Experiment(
         "full": {"seeds": 20, "starts": 200, "epochs": 500},
     },
     run=run,
-    rows=("X01", "X02"),
+    rows=("X01", "X02", "X04"),
 )

@@ -1,5 +1,6 @@
 """Runs one experiment and writes what it found: manifest, records, figures, report."""
 
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -14,7 +15,7 @@ from typing import Any
 import jax
 
 import jaxdl
-from experiments.harness import report
+from experiments.harness import records, report
 from experiments.harness.claims import Experiment, Finding, Run
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn", "tensorflow-datasets", "matplotlib")
@@ -33,11 +34,13 @@ def run_experiment(
     run = Run(dataset, splits, default_seeds if seeds is None else seeds, settings)
     started = time.time()
     experiment.run(run)
+    results = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines(run)).encode()
     manifest = describe(experiment, run, preset=preset, seconds=time.time() - started)
+    manifest["results_sha256"] = hashlib.sha256(results).hexdigest()  # tells a whole run from half of one
     files = {picture.name: picture.png for picture in run.figures}
-    files["results.jsonl"] = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines(run)).encode()
-    files["manifest.json"] = (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
     files["report.html"] = report.html(experiment, run, manifest).encode()
+    files["results.jsonl"] = results
+    files["manifest.json"] = (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
     for name, content in files.items():
         write(out / name, content)
     return run
@@ -73,6 +76,7 @@ def describe(experiment: Experiment, run: Run, *, preset: str, seconds: float) -
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "jaxdl": jaxdl.__version__,
         "commit": commit(),
+        "source": records.fingerprint(experiment),
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",

@@ -168,12 +168,14 @@ def judge_orderings(run: Run, rungs: Mapping[str, Trained], fixed: Mapping[str, 
             f"{upper} above {lower}" + (f" by more than {gap:g} points" if bound else ""),
             f"lower 95 % limit of the paired difference of test accuracies above {bound:g} points",
             rules.exceeds(rungs[upper].test - rungs[lower].test, bound, unit=" points"),
+            row="X06",
         )
     run.find(
         "negative control, the rule must fail: the nearest class mean is above the softmax layer",
         "must fail: lower 95 % limit of the difference above 0 points",
         rules.exceeds(fixed["nearest class mean"] - rungs["softmax"].test, 0.0, unit=" points"),
         control=True,
+        row="X06",
     )
 
 
@@ -185,6 +187,7 @@ def judge_closed_forms(run: Run, fixed: Mapping[str, float]) -> None:
             f"within {tolerance:g} points, no randomness",
             rules.exact(fixed[name], published, tolerance, unit=" %"),
             published=f"{published:.2f} % ({source})",
+            row="X05",
         )
 
 
@@ -207,6 +210,7 @@ def judge_published(run: Run, rungs: Mapping[str, Trained]) -> None:
             f"mean test accuracy over seeds in [{low:g}, {high:g}] %",
             long_enough(rules.mean_within(rungs[name].test, low, high, unit=" %")),
             published=f"{SLIDE[name]:g} % (lecture)",
+            row="X06",
         )
     run.find(
         "the slide's 90 % for a softmax layer is what it reaches at the end of training",
@@ -214,18 +218,21 @@ def judge_published(run: Run, rungs: Mapping[str, Trained]) -> None:
         long_enough(rules.predicts(rungs["softmax"].test, SLIDE["softmax"], unit=" %")),
         published="90 % (lecture)",
         remark=f"after the first epoch it has {rungs['softmax'].first.mean():.2f} % of the validation images",
+        row="X06",
     )
     run.find(
         "784-512-512-10 with dropout 0.2: 98.40 % after 20 epochs of RMSprop",
         "the example's single run lies in the 95 % prediction interval of one run (spread at least 0.10 points)",
         long_enough(rules.predicts(rungs["dropout"].test, KERAS_MLP, unit=" %")),
         published=f"{KERAS_MLP:.2f} % (Keras example)",
+        row="X13",
     )
     run.find(
         "784-512-512-10 with dropout 0.2 reaches 98.4 % of the test images within 20 epochs",
         "at some epoch of every seed; read off the test images, which the example watches, too",
         long_enough(rules.every_seed(rungs["dropout"].curve.max(1) >= KERAS_MLP)),
         published=f"{KERAS_MLP:.2f} % (Keras example)",
+        row="X13",
     )
     run.find(
         "the same network, its rate falling to 0 by a cosine, has 98.4 % after 20 epochs",
@@ -233,6 +240,7 @@ def judge_published(run: Run, rungs: Mapping[str, Trained]) -> None:
         long_enough(rules.exceeds(rungs["dropout, falling rate"].test, KERAS_MLP, unit=" %")),
         published=f"{KERAS_MLP:.2f} % (Keras example)",
         remark="the schedule was tried on validation data alone, after the constant rate had been seen to end below",
+        row="X13",
     )
     run.find(
         f"a LeNet-class convolutional network has {LENET:g} % or more",
@@ -240,6 +248,7 @@ def judge_published(run: Run, rungs: Mapping[str, Trained]) -> None:
         long_enough(rules.exceeds(rungs["lenet"].test, LENET, unit=" %")),
         published="99.25 % (Keras example), 99.05 % (LeNet-5, 1998)",
         remark=f"{rungs['lenet'].seconds:.0f} seconds a seed",
+        row="X27",
     )
 
 
