@@ -70,8 +70,8 @@ def run(run: Run) -> None:
     )
     run.figure("data_size", size_figure(network, machines, STORED if run.dataset == "mnist" else {}), caption)
     run.note(
-        "The machine has a radial kernel exp(-gamma |x - z|^2) with gamma = 1/number of pixels and C = 1, the defaults of "
-        "scikit-learn in 2013. Since its version 0.22 the default divides by the variance of the pixels as well "
+        "The machine has a radial kernel exp(-gamma |x - z|^2) with gamma = 1/number of pixels and C = 1, the defaults "
+        "of scikit-learn in 2013. Since its version 0.22 the default divides by the variance of the pixels as well "
         "(gamma='scale'), which is another machine: a line of code without gamma no longer gives these figures."
     )
     if largest < sizes[-1]:

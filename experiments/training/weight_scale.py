@@ -126,7 +126,7 @@ def scale_figure(curves: Mapping[tuple[int, str], np.ndarray], dataset: str) -> 
             axis.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
             if dataset == "mnist":
                 axis.plot(EPOCHS, STORED[width, start][0], "x", color=colour, markersize=7)
-        axis.set(xlabel="epoch", title=f"{width} hidden units", xlim=(0, None))
+        axis.set(xlabel="epoch", title=f"{width} hidden units", xscale="log")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8, loc="lower right")
     lowest = min(values[:, min(1, values.shape[1] - 1) :].min() for values in curves.values())
