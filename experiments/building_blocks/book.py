@@ -106,10 +106,17 @@ class Trained(NamedTuple):
 
 
 def train(
-    model: Any, objective: Any, tx: optax.GradientTransformation, data: Examples, watched: Examples, **options: Any
+    model: Any,
+    objective: Any,
+    tx: optax.GradientTransformation,
+    data: Examples,
+    watched: Examples,
+    *,
+    regularizer: Any = None,
+    **options: Any,
 ) -> Trained:
     """Mini-batches of 10 for every seed; `options` are those of `run_many`, `seeds` and `epochs` among them."""
-    step = jaxdl.training.make_train_step(objective, tx)
+    step = jaxdl.training.make_train_step(objective, tx, regularizer=regularizer)
     states, history = jaxdl.training.run_many(
         step, starter(model, tx, data.x), data, validation=watched,
         **{"batch_size": BATCH, "mode": "vmap", "progress": False, **options},

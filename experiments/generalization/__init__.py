@@ -4,4 +4,5 @@ NAMES = (
     "overfitting",
     "ensembles",
     "data_size",
+    "weight_decay",
 )
