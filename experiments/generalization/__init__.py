@@ -3,4 +3,6 @@
 NAMES = (
     "overfitting",
     "ensembles",
+    "data_size",
+    "weight_decay",
 )

@@ -1,12 +1,9 @@
 """The networks of the experiment `overfitting`: Nielsen's [784, 30, 10] on few images, and what cures it."""
 
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from flax import linen as nn
 
 import jaxdl
 from experiments.building_blocks import book
@@ -50,21 +47,6 @@ class Curves(NamedTuple):
     reached: Reached
 
 
-@dataclass(frozen=True, eq=False)
-class Monitored:
-    """An objective whose metric `cost` adds the penalty `decay / (2 count) sum w^2` to the loss."""
-
-    objective: Any
-    decay: Any
-    count: int
-
-    def __call__(self, params: Any, batch: Any, *, model_state: Any, key: Any, train: bool) -> Any:
-        """As the objective."""
-        losses, aux = self.objective(params, batch, model_state=model_state, key=key, train=train)
-        penalty = regularizers.l2(self.decay / self.count)(params)
-        return losses, training.Aux(aux.model_state, {**aux.metrics, "cost": losses + penalty})
-
-
 class Networks:
     """Trains on the first images of the training split; seeds are paired across arms."""
 
@@ -81,7 +63,7 @@ class Networks:
         objective = book.objective(model)
 
         def make_step(decay: Any) -> training.TrainStep:
-            return training.make_train_step(Monitored(objective, decay, count), self._descent(decay))
+            return training.make_train_step(book.Monitored(objective, decay, count), self._descent(decay))
 
         def init(key: jax.Array, decay: Any) -> training.TrainState:
             return training.init_state(model, self._descent(decay), self.few.x[:1], key=key)
@@ -197,8 +179,4 @@ class Networks:
 
 def network(width: int = WIDTH, rate: Any = 0.0, start: Any = None) -> jaxdl.models.MLP:
     """One layer of sigmoids and ten logits; weights, unless there is another start for them, and biases N(0, 1)."""
-    normal = partial(jaxdl.initializers.normal, 1.0)
-    return jaxdl.models.MLP(
-        (width, book.NUM_CLASSES), activation=nn.sigmoid, kernel_init=start or normal(), bias_init=normal(),
-        dropout_rate=rate,
-    )  # fmt: skip
+    return book.network(1, width=width, start=start or book.large_start(), dropout_rate=rate)

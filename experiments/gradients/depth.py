@@ -9,12 +9,10 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-import jaxdl
 from experiments.building_blocks import book, ladder
 from experiments.harness import rules
 from experiments.harness.claims import Experiment, Result, Run
 
-BATCH = 10
 BOOK_EPOCHS = 30
 PUBLISHED = {1: 96.48, 2: 96.90, 3: 96.57, 4: 96.53}
 PROPOSED = {1: (96.2, 96.8), 2: (96.5, 97.2), 3: (96.1, 97.1), 4: (95.8, 97.1)}
@@ -61,15 +59,11 @@ def accuracy_curves(run: Run, num_hidden: int, epochs: int) -> np.ndarray:
     """Validation accuracy in percent after each epoch, `(seeds, epochs)`."""
     train, validation = run.splits.train, run.splits.validation
     model, tx = book.network(num_hidden), book.descent(len(train.x), decay=book.decay_for(len(train.x)))
-    step = jaxdl.training.make_train_step(book.objective(model), tx)
-    _, history = jaxdl.training.run_many(
-        step, book.starter(model, tx, train.x), train, seeds=range(run.seeds), epochs=epochs, batch_size=BATCH,
-        validation=validation, mode="vmap",
-    )  # fmt: skip
-    accuracy = 100 * history.validation["accuracy"]
+    trained = book.train(model, book.objective(model), tx, train, validation, seeds=range(run.seeds), epochs=epochs)
+    accuracy = trained.watched["accuracy"]
     print(
         f"  hidden layers: {num_hidden}, accuracy: {accuracy[:, -1].mean():.2f} % after {epochs} epochs, "
-        f"{history.run_seconds:.0f} s for {run.seeds} seeds"
+        f"{trained.seconds:.0f} s for {run.seeds} seeds"
     )
     return accuracy
 

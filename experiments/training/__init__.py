@@ -4,4 +4,7 @@ NAMES = (
     "activations",
     "normalization",
     "optimizers",
+    "costs",
+    "weight_scale",
+    "learning_rate",
 )

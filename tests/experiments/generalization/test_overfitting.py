@@ -4,7 +4,7 @@ import pytest
 
 from experiments.building_blocks import book
 from experiments.generalization import overfitting
-from experiments.generalization.overfitting_networks import DECAY, Curves, Monitored, Networks, Reached, network
+from experiments.generalization.overfitting_networks import DECAY, Curves, Networks, Reached, network
 from experiments.harness.claims import Run
 from jaxdl.data import Examples, Splits
 
@@ -68,7 +68,7 @@ def test_the_monitored_cost_is_the_books():
     run = small_run()
     model = network()
     params = model.init(jax.random.key(0), run.splits.test.x[:1])["params"]
-    monitored = Monitored(book.objective(model), 3.0, 400)
+    monitored = book.Monitored(book.objective(model), 3.0, 400)
     batch = tuple(part[:7] for part in run.splits.test)
     losses, aux = monitored(params, batch, model_state={}, key=None, train=False)
     squares = sum(float(np.square(np.asarray(layer["kernel"], np.float64)).sum()) for layer in params.values())
