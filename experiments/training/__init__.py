@@ -4,4 +4,5 @@ NAMES = (
     "activations",
     "normalization",
     "optimizers",
+    "selu",
 )
