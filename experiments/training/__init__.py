@@ -5,4 +5,5 @@ NAMES = (
     "normalization",
     "optimizers",
     "selu",
+    "elu",
 )
