@@ -4,4 +4,5 @@ NAMES = (
     "baselines",
     "permutation",
     "shifts",
+    "relu_speed",
 )

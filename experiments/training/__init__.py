@@ -1,10 +1,3 @@
 """What makes training fast: activations, costs, rates, optimizers, normalization."""
 
-NAMES = (
-    "activations",
-    "normalization",
-    "optimizers",
-    "costs",
-    "weight_scale",
-    "learning_rate",
-)
+NAMES = ("activations", "normalization", "optimizers", "costs", "weight_scale", "learning_rate", "selu", "elu",)
