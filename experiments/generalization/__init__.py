@@ -3,4 +3,5 @@
 NAMES = (
     "overfitting",
     "ensembles",
+    "dropout",
 )
