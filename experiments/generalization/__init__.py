@@ -4,4 +4,5 @@ NAMES = (
     "overfitting",
     "ensembles",
     "dropout",
+    "dropout_curves",
 )

@@ -27,7 +27,8 @@ PUBLISHED_SIZES, PUBLISHED_EPOCHS, PUBLISHED_IMAGES = (1024, 1024, 2048), 30, 50
 
 def run(run: Run) -> None:
     """Tunes every arm on validation data, trains it with the judged seeds, and reads the test split once."""
-    networks = Networks(run)
+    names = ("hidden", "images", "epochs", "batch")
+    networks = Networks(run, **{name: run.settings[name][run.dataset] for name in names})
     tuned: dict[str, Tuned] = {}
     for name in run.settings["arms"]:
         decay = tuned["L2"].cell["strength"] if ARMS[name].beside else 0.0

@@ -32,13 +32,15 @@ class Arm:
 
     Attributes:
       strengths: of the L2 penalty, of the penalty beside it, or bounds of the norm.
-      dropout: probability to drop a hidden unit; then inputs are dropped, too.
+      dropout: probability to drop a hidden unit.
+      input_dropout: probability to drop an input.
       max_norm: whether the strength bounds the norm of each unit's weights.
       beside: "" or the penalty beside L2, "late L1" or "KL".
     """
 
     strengths: Sequence[float]
-    dropout: float = 0.0
+    dropout: Any = 0.0
+    input_dropout: Any = 0.0
     max_norm: bool = False
     beside: str = ""
 
@@ -48,10 +50,10 @@ ARMS = {
     "L2 + late L1": Arm((1e-6, 1e-5, 1e-4), beside="late L1"),
     "L2 + KL sparsity": Arm((1e-5, 1e-4, 1e-3), beside="KL"),
     "max-norm": Arm(BOUNDS, max_norm=True),
-    "dropout + L2": Arm((1e-5, *DECAYS[:2]), dropout=HIDDEN_RATE),
-    "dropout + max-norm": Arm(BOUNDS, dropout=HIDDEN_RATE, max_norm=True),
+    "dropout + L2": Arm((1e-5, *DECAYS[:2]), HIDDEN_RATE, INPUT_RATE),
+    "dropout + max-norm": Arm(BOUNDS, HIDDEN_RATE, INPUT_RATE, max_norm=True),
 }
-TOO_MUCH = Arm(BOUNDS, dropout=0.95, max_norm=True)
+TOO_MUCH = Arm(BOUNDS, 0.95, INPUT_RATE, max_norm=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,24 +95,21 @@ class Tuned(NamedTuple):
 
 
 class Networks:
-    """Trains the arms by the run's settings; seeds are paired across arms."""
+    """Trains arms on the first images of the training split; seeds are paired across arms."""
 
-    def __init__(self, run: Run) -> None:
-        self.run, settings = run, run.settings
-        count = settings["images"][run.dataset]
+    def __init__(self, run: Run, *, hidden: Sequence[int], images: int, epochs: int, batch: int) -> None:
+        self.run, self.epochs, self.batch = run, epochs, batch
         x, y = run.splits.train
-        self.train = jax.device_put(Examples(x[:count], y[:count]))
+        self.train = jax.device_put(Examples(x[:images], y[:images]))
         self.validation, self.test = jax.device_put((run.splits.validation, run.splits.test))
-        self.epochs: int = settings["epochs"][run.dataset]
-        self.batch: int = settings["batch"][run.dataset]
-        self.sizes = (*settings["hidden"][run.dataset], 10)
+        self.sizes = (*hidden, 10)
         self.updates = self.epochs * (len(self.train.y) // self.batch)
 
     def parts(self, arm: Arm, *, rate: Any, strength: Any, decay: Any) -> tuple[Any, Any, Any]:
         """Model, objective and optimizer."""
         model = jaxdl.models.MLP(
             self.sizes, kernel_init=jaxdl.initializers.lecun_normal(), dropout_rate=arm.dropout,
-            input_dropout_rate=INPUT_RATE if arm.dropout else 0.0,
+            input_dropout_rate=arm.input_dropout,
         )  # fmt: skip
         objective: Any = classifier(model)
         if arm.beside == "KL":
@@ -144,9 +143,12 @@ class Networks:
 
     def test_errors(self, arm: Arm, cell: Mapping[str, float]) -> np.ndarray:
         """In percent, `(seeds,)`, after the last epoch."""
-        runs = self._runs(arm, [cell], range(self.run.seeds))
-        _, objective, _ = self.parts(arm, **cell)
-        members = [training.member(runs.states, i) for i in range(self.run.seeds)]
+        return self.errors_of(self._runs(arm, [cell], range(self.run.seeds)))
+
+    def errors_of(self, runs: training.ManyRuns) -> np.ndarray:
+        """Test errors in percent of all members; how they were trained makes no difference to them."""
+        objective = classifier(jaxdl.models.MLP(self.sizes))
+        members = [training.member(runs.states, i) for i in range(len(runs.members))]
         return np.array([100 * (1 - training.evaluate(objective, s, self.test)["accuracy"]) for s in members])
 
     def _runs(

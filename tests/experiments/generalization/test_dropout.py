@@ -22,6 +22,12 @@ def small_run(dataset="digits", *, tuned=False, **settings):
                {"tuned": tuned, **{name: {dataset: value} for name, value in given.items()}})  # fmt: skip
 
 
+def small_networks(run=None):
+    run = run or small_run()
+    names = ("hidden", "images", "epochs", "batch")
+    return Networks(run, **{name: run.settings[name][run.dataset] for name in names})
+
+
 def verdicts(run):
     return [finding.verdict for finding in run.findings]
 
@@ -58,7 +64,7 @@ def test_neighbours_and_edges():
 
 
 def test_an_arm_is_tuned_on_validation_images_and_tested():
-    networks = Networks(small_run(tuned=True, epochs=1))
+    networks = small_networks(small_run(tuned=True, epochs=1))
     arm = ARMS["dropout + max-norm"]
     found = networks.tune(arm)
     assert len(found.cells) == 6
@@ -70,7 +76,7 @@ def test_an_arm_is_tuned_on_validation_images_and_tested():
 
 @pytest.mark.parametrize("name", ARMS)
 def test_every_arm_makes_a_step(name):
-    networks = Networks(small_run())
+    networks = small_networks()
     model, objective, tx = networks.parts(ARMS[name], rate=0.1, strength=1e-3, decay=1e-3)
     step = training.make_train_step(objective, tx)
     state = training.init_state(model, tx, networks.train.x[:1], key=jax.random.key(0))
@@ -80,14 +86,14 @@ def test_every_arm_makes_a_step(name):
 
 
 def test_without_tuning_the_middle_strength_is_taken():
-    found = Networks(small_run()).tune(ARMS["max-norm"])
+    found = small_networks().tune(ARMS["max-norm"])
     assert found.cell == {"rate": 0.01, "strength": 2.0, "decay": 0.0}
     assert np.isnan(found.errors).all()
 
 
 @pytest.fixture
 def start():
-    networks = Networks(small_run())
+    networks = small_networks()
     arm = ARMS["L2 + KL sparsity"]
     model, objective, _ = networks.parts(arm, rate=0.1, strength=0.3, decay=0.0)
     return networks, objective, model.init(jax.random.key(0), networks.train.x)["params"]
@@ -121,12 +127,12 @@ def test_l1_sets_in_with_the_last_quarter(start):
 
 
 def test_the_bound_holds_for_every_unit_and_the_published_network_has_its_size():
-    networks = Networks(small_run(epochs=2))
+    networks = small_networks(small_run(epochs=2))
     run = networks._runs(ARMS["max-norm"], [dict(rate=0.05, strength=0.5, decay=0.0)], [0])
     for layer in run.states.params.values():
         assert np.linalg.norm(layer["kernel"][0], axis=0).max() <= 0.5 * (1 + 1e-6)
     sizes = (784, *dropout.PUBLISHED_SIZES, 10)
-    large = Networks(small_run(hidden=dropout.PUBLISHED_SIZES))
+    large = small_networks(small_run(hidden=dropout.PUBLISHED_SIZES))
     model, *_ = large.parts(ARMS["L2"], rate=0.1, strength=0.0, decay=0.0)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 784)))["params"]
     total = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
