@@ -1,8 +1,3 @@
 """Doing well on new data: overfitting and its cures."""
 
-NAMES = (
-    "overfitting",
-    "ensembles",
-    "data_size",
-    "weight_decay",
-)
+NAMES = ("overfitting", "ensembles", "data_size", "weight_decay", "dropout", "dropout_curves",)
