@@ -3,5 +3,6 @@
 NAMES = (
     "activations",
     "normalization",
+    "batch_norm_figure",
     "optimizers",
 )
