@@ -4,5 +4,6 @@ NAMES = (
     "activations",
     "normalization",
     "batch_norm_figure",
+    "layer_norm_batches",
     "optimizers",
 )
