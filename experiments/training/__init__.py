@@ -5,5 +5,6 @@ NAMES = (
     "normalization",
     "batch_norm_figure",
     "layer_norm_batches",
+    "reparametrized",
     "optimizers",
 )
