@@ -7,4 +7,5 @@ NAMES = (
     "signal",
     "deep_rescue",
     "row_by_row",
+    "very_deep",
 )
