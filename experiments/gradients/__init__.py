@@ -8,4 +8,5 @@ NAMES = (
     "deep_rescue",
     "row_by_row",
     "very_deep",
+    "linear_learning_time",
 )
