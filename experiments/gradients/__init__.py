@@ -7,4 +7,6 @@ NAMES = (
     "signal",
     "deep_rescue",
     "row_by_row",
+    "very_deep",
+    "linear_learning_time",
 )
