@@ -3,16 +3,12 @@
 import base64
 import html
 import inspect
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from jaxdl.diagnostics.reporting.thresholds import Thresholds
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 1.5rem auto; padding: 0 1rem; color: #1b1f24 }
@@ -71,13 +67,6 @@ def headline(findings: Sequence[Finding]) -> str:
     """How many findings there are of each kind."""
     counts = {word: sum(finding.status == status for finding in findings) for status, word in _WORDS.items()}
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing measured"
-
-
-def png(figure: "Figure") -> bytes:
-    """The picture of a figure."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
 
 
 def page(title: str, findings: Sequence[Finding], facts: Mapping[str, str], thresholds: Thresholds) -> str:

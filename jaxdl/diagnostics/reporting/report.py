@@ -1,5 +1,6 @@
 """Everything that the diagnostics say of a model and a batch, on one page."""
 
+import html
 import inspect
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +12,8 @@ import jax
 import optax
 
 from jaxdl.diagnostics.reporting.on_one_batch import DIAGNOSTICS, Diagnostic
-from jaxdl.diagnostics.reporting.page import Finding, by_urgency, headline, page, png
+from jaxdl.diagnostics.reporting.page import Finding, by_urgency, headline, page
+from jaxdl.diagnostics.reporting.reports import png
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.structure.applicability import NotApplicable
 from jaxdl.diagnostics.structure.preparation import prepared
@@ -27,7 +29,7 @@ _ILLNESS = re.compile(
 
 @dataclass(frozen=True)
 class Report:
-    """What was found.
+    """What was found; a notebook shows the page in place.
 
     Attributes:
       findings: of every diagnostic, the sick ones first.
@@ -47,6 +49,11 @@ class Report:
     def table(self) -> str:
         """The tables of all diagnostics, one below the other."""
         return "\n\n".join(f"{finding.name}\n{finding.table}" for finding in self.findings if finding.table)
+
+    def _repr_html_(self) -> str:
+        # In a frame, so that the page's styles stay on the page.
+        text = html.escape(self.path.read_text(encoding="utf-8"))
+        return f'<iframe srcdoc="{text}" style="width: 100%; height: 40rem; border: 1px solid #d0d7de"></iframe>'
 
 
 def report(

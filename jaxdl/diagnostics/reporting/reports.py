@@ -1,5 +1,7 @@
 """Text tables and empty pictures for the reports of measurements."""
 
+import functools
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +46,10 @@ def canvas() -> "tuple[Figure, Axes]":
 
 
 def finished(figure: "Figure", path: Any, title: str) -> "Figure":
-    """The figure with its title, broken into lines and cut after the fifth, and saved if there is a path."""
+    """The figure with its title, broken into lines and cut after the fifth, and saved if there is a path.
+
+    As the last value of a notebook's cell it is shown, also where `matplotlib.pyplot` was never imported.
+    """
     import textwrap
 
     if title:
@@ -56,7 +61,16 @@ def finished(figure: "Figure", path: Any, title: str) -> "Figure":
         figure.suptitle("\n".join(broken), fontsize=9)
     if path is not None:
         figure.savefig(path, dpi=150)
+    # A notebook knows how to draw figures once pyplot is imported; until then it asks the figure.
+    vars(figure)["_repr_png_"] = functools.partial(png, figure)
     return figure
+
+
+def png(figure: "Figure") -> bytes:
+    """The picture of a figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
 
 
 def single(argument: str, array: Any, *, ndim: int = 0) -> None:

@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 from matplotlib.figure import Figure
 
 from jaxdl.diagnostics import Thresholds
-from jaxdl.diagnostics.reporting.page import Finding, by_urgency, headline, page, png
+from jaxdl.diagnostics.reporting.page import Finding, by_urgency, headline, page
+from jaxdl.diagnostics.reporting.reports import png
 
 NOTE = "<script>alert('&')</script>"
 FINDINGS = [

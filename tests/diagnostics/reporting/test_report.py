@@ -1,5 +1,7 @@
 """The report names what was planted, by path; says in one line what does not apply; and survives what raises."""
 
+from xml.etree import ElementTree
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -163,3 +165,10 @@ def test_errors(tmp_path):
     with pytest.raises(TypeError, match="objective: expected a function"):
         report(jnp.ones(2), params, batch, path=tmp_path / "x.html")  # type: ignore[arg-type]
     assert issubclass(NotApplicable, ValueError)
+
+
+def test_a_notebook_shows_the_page_in_a_frame(tmp_path):
+    found = written(tmp_path, networks.mlp(), diagnostics=DIAGNOSTICS[:1])
+    shown = ElementTree.fromstring(found._repr_html_())
+    assert shown.tag == "iframe"
+    assert shown.attrib["srcdoc"] == found.path.read_text("utf-8").replace("\n", " ")  # as XML reads attributes

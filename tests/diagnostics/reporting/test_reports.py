@@ -1,3 +1,7 @@
+import io
+import pickle
+
+import matplotlib.image
 import numpy as np
 import pytest
 
@@ -24,6 +28,16 @@ def test_a_long_title_is_broken_and_the_picture_saved(tmp_path):
     assert finished(figure, None, "word " * 500).get_suptitle().count("\n") == 4
     assert figure.get_suptitle().endswith("word …")
     assert (tmp_path / "empty.png").stat().st_size > 1000
+
+
+def test_a_notebook_is_given_the_picture():
+    figure, axes = canvas()
+    axes.set_facecolor("red")
+    picture = finished(figure, None, "")._repr_png_()
+    pixels = matplotlib.image.imread(io.BytesIO(picture))
+    np.testing.assert_array_equal(pixels[len(pixels) // 2, pixels.shape[1] // 3, :3], [1, 0, 0])
+    again = pickle.loads(pickle.dumps(figure))
+    assert again._repr_png_() == picture
 
 
 def test_single():
