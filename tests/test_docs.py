@@ -1,6 +1,5 @@
 """Every python block of the README and the documentation runs, in the order of its page."""
 
-import inspect
 import os
 import re
 import subprocess
@@ -27,6 +26,23 @@ PAGES = [page for page in (CHECKOUT / "README.md", *WRITTEN) if blocks(page)]
 DIAGNOSTICS = sorted(page for page in (DOCS / "diagnostics").glob("*.md") if page.name != "index.md")
 SECTIONS = ["Definition", "Cost", "How to read it", "When it misleads"]
 
+# Short pages share a process, since importing takes longer than most of them.
+TOGETHER = 7
+ONE_AFTER_THE_OTHER = """
+import sys
+
+for page in sys.argv[1:]:
+    with open(page) as source:
+        exec(compile(source.read(), page, "exec"), {"__name__": "__main__"})
+"""
+
+
+def scripts() -> list[tuple[Path, ...]]:
+    """The pages that run in one process."""
+    short = [page for page in PAGES if page in DIAGNOSTICS]
+    alone: list[tuple[Path, ...]] = [(page,) for page in PAGES if page not in DIAGNOSTICS]
+    return alone + [tuple(short[i : i + TOGETHER]) for i in range(0, len(short), TOGETHER)]
+
 
 def test_there_are_pages_with_code():
     assert {"README.md", "start.md", "gradient_flow.md", "your_own_loop.md"} <= {page.name for page in PAGES}
@@ -42,10 +58,8 @@ def test_a_page_of_a_diagnostic_has_its_sections_an_equation_and_code(page):
 
 def test_every_public_diagnostic_is_on_a_page_and_every_page_in_the_index():
     pages = [*DIAGNOSTICS, DOCS / "diagnostics" / "index.md"]
-    named = set(re.findall(r"\w+", "\n".join(page.read_text() for page in pages)))
-    functions = [name for name in jaxdl.diagnostics.__all__ if inspect.isfunction(getattr(jaxdl.diagnostics, name))]
-    assert len(functions) > 30
-    assert not set(functions) - named
+    named = set(re.findall(r"`(?:diagnostics\.)?(\w+)[(`]", "\n".join(page.read_text() for page in pages)))
+    assert not set(jaxdl.diagnostics.__all__) - named
     index = (DOCS / "diagnostics" / "index.md").read_text()
     assert not [page.name for page in DIAGNOSTICS if f"({page.name})" not in index]
 
@@ -67,13 +81,17 @@ def test_links_between_pages_lead_somewhere():
     assert not broken
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(CHECKOUT).as_posix())
-def test_blocks_run(page, tmp_path):
-    script = tmp_path / "page.py"
-    script.write_text("\n".join(blocks(page)))
+@pytest.mark.parametrize("pages", scripts(), ids=lambda pages: "+".join(page.stem for page in pages))
+def test_blocks_run(pages, tmp_path):
+    for page in pages:
+        (tmp_path / f"{page.stem}.py").write_text("\n".join(blocks(page)))
+    command = [f"{page.stem}.py" for page in pages]
+    if len(pages) > 1:
+        (tmp_path / "one_after_the_other.py").write_text(ONE_AFTER_THE_OTHER)
+        command = ["one_after_the_other.py", *command]
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "JAX_NUMPY_RANK_PROMOTION": "allow"}
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(script)], capture_output=True, text=True, cwd=tmp_path, env=environment
+        [sys.executable, "-W", "error", *command], capture_output=True, text=True, cwd=tmp_path, env=environment
     )
     assert done.returncode == 0, done.stderr
 
