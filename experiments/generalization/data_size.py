@@ -52,9 +52,9 @@ def run(run: Run) -> None:
     )
     for size, values in network.items():
         for seed, value in enumerate(values):
-            run.record(quantity="validation_accuracy", size=size, seed=seed, percent=float(value))
-    for size, value in machines.items():
-        run.record(quantity="machine", size=size, percent=value)
+            run.record(
+                quantity="validation_accuracy", size=size, seed=seed, percent=float(value), machine=machines.get(size)
+            )
     judge(run, network, machines, updates)
     rows = []
     for size, values in network.items():
