@@ -16,7 +16,7 @@ from experiments.harness.claims import Experiment, Result, Run
 from jaxdl.data import Examples
 
 ETA, DECAY_SHARE = 0.5, 1e-4  # lambda / n
-BOOK_UPDATES = 150_000
+BOOK_UPDATES, MACHINE_TOLERANCE = 150_000, 0.005
 SIZES = {
     "digits": (50, 100, 200, 500, 1000),
     "mnist": (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000),
@@ -48,8 +48,9 @@ def run(run: Run) -> None:
     network = {size: accuracies(run, size, updates) for size in sizes}
     largest = run.settings["largest_machine"]
     machines = kernel_machine.accuracies(
-        run.splits.train, run.splits.validation, [size for size in sizes if size <= largest]
-    )
+        run.splits.train, run.splits.validation, [size for size in sizes if size <= largest],
+        scale=kernel_machine.BOOK_SCALE if run.dataset == "mnist" else 1.0,
+    )  # fmt: skip
     for size, values in network.items():
         for seed, value in enumerate(values):
             run.record(
@@ -155,10 +156,11 @@ def judge(run: Run, network: Mapping[int, np.ndarray], machines: Mapping[int, fl
     far = max(machines, key=lambda size: abs(machines[size] - STORED[size][1]))
     run.find(
         "support vector machine with the parameters of 2013: the book's accuracies",
-        "every size within 0.25 points, no randomness (engineering choice); the farthest is shown",
-        rules.exact(machines[far], STORED[far][1], 0.25, unit=" %"),
+        f"every size within {MACHINE_TOLERANCE:g} points, half an image, no randomness; the farthest is shown",
+        rules.exact(machines[far], STORED[far][1], MACHINE_TOLERANCE, unit=" %"),
         published=", ".join(f"{STORED[size][1]:.2f}" for size in machines) + " %",
-        remark=f"the farthest is that of {far:,} images",
+        remark=f"the farthest is that of {far:,} images. Bytes are divided by 256, as in the book's data: divided by 255, "
+        "as everywhere else here, they give 0.02 to 0.21 points more up to 10,000 images",
         row="X12",
     )
 
@@ -170,7 +172,7 @@ EXPERIMENT = Experiment(
     setup="The first images of the training split; 30 hidden sigmoids, ten sigmoid outputs with cross-entropy, weights "
     "and biases N(0, 1), batches of 10, eta 0.5, lambda 1e-4 times the number of images, 150,000 updates at every size "
     "(digits: 15,000); validation accuracy after the last. Support vector machine: radial kernel, gamma 1/784, C 1, on "
-    "the same images up to 20,000 (full preset: 50,000).",
+    "the same images up to 20,000 (full preset: 50,000), bytes divided by 256.",
     source="Nielsen, Neural Networks and Deep Learning (2015), chapter 3, one run each",
     seconds={"digits": 25, "mnist": 290},
     presets={
