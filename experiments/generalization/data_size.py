@@ -159,7 +159,7 @@ def judge(run: Run, network: Mapping[int, np.ndarray], machines: Mapping[int, fl
         f"every size within {MACHINE_TOLERANCE:g} points, half an image, no randomness; the farthest is shown",
         rules.exact(machines[far], STORED[far][1], MACHINE_TOLERANCE, unit=" %"),
         published=", ".join(f"{STORED[size][1]:.2f}" for size in machines) + " %",
-        remark=f"the farthest is that of {far:,} images. Bytes are divided by 256, as in the book's data: divided by 255, "
+        remark=f"the farthest is that of {far:,} images. Bytes are divided by 256, as in the book's data; by 255, "
         "as everywhere else here, they give 0.02 to 0.21 points more up to 10,000 images",
         row="X12",
     )
