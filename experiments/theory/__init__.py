@@ -3,6 +3,7 @@
 NAMES = (
     "representation",
     "backprop_cost",
+    "ten_steps",
     "regression",
     "per_example",
     "saddle_points",
