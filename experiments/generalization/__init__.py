@@ -5,4 +5,5 @@ NAMES = (
     "ensembles",
     "dropout",
     "dropout_curves",
+    "batch_size",
 )
