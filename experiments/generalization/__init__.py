@@ -6,4 +6,5 @@ NAMES = (
     "dropout",
     "dropout_curves",
     "batch_size",
+    "maxout",
 )
