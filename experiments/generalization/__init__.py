@@ -7,4 +7,5 @@ NAMES = (
     "dropout_curves",
     "batch_size",
     "maxout",
+    "early_stopping",
 )
