@@ -6,4 +6,5 @@ NAMES = (
     "regression",
     "per_example",
     "saddle_points",
+    "exact_checks",
 )
