@@ -7,4 +7,5 @@ NAMES = (
     "regression",
     "per_example",
     "saddle_points",
+    "exact_checks",
 )
