@@ -36,6 +36,7 @@ class Basin:
       radii: `(..., radii)`, r, relative to the length of each filter.
       top: `(...)`, largest eigenvalue of the Hessian, as `sharpness` finds it; `residual` beside it.
       residual: `(...)`.
+      num_lanczos: iterations that were done for `top`.
     """
 
     loss: jax.Array
