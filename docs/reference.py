@@ -142,7 +142,7 @@ def setup(app: Any) -> dict[str, bool]:
 
         def section(self, module: ModuleType, name: str) -> Any:
             """Heading, signature, docstring and methods."""
-            section = nodes.section(ids=[f"{module.__name__}.{name}"], names=[f"{module.__name__}.{name}".lower()])
+            section = nodes.section(ids=[f"{module.__name__}.{name}"])  # as it is spelt: Sharpness and sharpness
             section += nodes.title(name, name)
             for kind, content in blocks(module, name):
                 if kind == "words":
@@ -150,7 +150,6 @@ def setup(app: Any) -> dict[str, bool]:
                 else:
                     language = "python" if kind == "code" else "text"
                     section += nodes.literal_block(content, content, language=language)
-            self.state.document.note_explicit_target(section)
             return section
 
     app.add_directive("api", Reference)
