@@ -1,32 +1,15 @@
-"""The lectures' claims as experiments: `python -m experiments` lists them, `python -m experiments NAME` runs one."""
+"""The lectures' claims as experiments: `python -m experiments` lists them, `python -m experiments NAME` runs one.
+
+One room a theme; each room's `NAMES` are its experiments, `experiments/ROOM/NAME.py`.
+"""
 
 import importlib
 
-from experiments.claims import Experiment
+from experiments import generalization, gradients, images, reuse, theory, training
+from experiments.harness.claims import Experiment
 
-NAMES = (
-    "vanishing_gradient",
-    "depth",
-    "initialization",
-    "activations",
-    "normalization",
-    "optimizers",
-    "per_example",
-    "signal",
-    "saddle_points",
-    "baselines",
-    "representation",
-    "permutation",
-    "shifts",
-    "backprop_cost",
-    "regression",
-    "overfitting",
-    "ensembles",
-    "deep_rescue",
-    "row_by_row",
-    "transfer",
-    "distillation",
-)
+ROOMS = (gradients, theory, training, generalization, images, reuse)
+NAMES = tuple(name for room in ROOMS for name in room.NAMES)
 
 
 def find(name: str) -> Experiment:
@@ -35,6 +18,7 @@ def find(name: str) -> Experiment:
     Raises:
       ValueError: there is none.
     """
-    if name not in NAMES:
-        raise ValueError(f"NAME: expected one of {', '.join(NAMES)}; got {name!r}. Run without a name to list them.")
-    return importlib.import_module(f"experiments.{name}").EXPERIMENT
+    for room in ROOMS:
+        if name in room.NAMES:
+            return importlib.import_module(f"{room.__name__}.{name}").EXPERIMENT
+    raise ValueError(f"NAME: expected one of {', '.join(NAMES)}; got {name!r}. Run without a name to list them.")

@@ -74,31 +74,34 @@ def test_the_test_exists(row):
     assert function in functions if function else any(name.startswith("test_") for name in functions)
 
 
-def test_what_the_slide_errors_are_seen_in_exists():
-    lines = [line for line in SLIPS.read_text().splitlines() if re.match(r"\| S\d\d ", line)]
-    numbers = [line.split(" | ")[0] for line in lines]
-    assert len(lines) > 20
-    assert numbers == sorted(set(numbers))
+def test_every_slide_error_is_there_with_a_proof_that_exists():
+    page = SLIPS.read_text()
+    lines = [line for line in page.splitlines() if re.match(r"\| (S|Z-)\d\d ", line)]
+    numbers = [line.strip("| ").split(" | ")[0] for line in lines]
+    assert [number for number in numbers if number[0] == "S"] == [f"S{number:02}" for number in range(1, 41)]
+    assert [number for number in numbers if number[0] == "Z"] == [f"Z-{number:02}" for number in range(1, 30)]
     functions = {
         node.name
         for path in (CHECKOUT / "tests").rglob("test_*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef)
     }
+    cells = "\n".join(re.findall(r"^```\{code-cell\} python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
     for line in lines:
         last = line.strip("| ").split(" | ")[-1]
-        for name in re.findall(r"`([\w.]+)`", last):
-            assert name in functions if name.startswith("test_") else find(name) is not None, line
-        assert "`" in last or last == "the cell below", line
+        tests = re.findall(r"`(test_\w+)`", last)
+        experiments = re.findall(r"`python -m experiments (\w+)`", last)
+        proving = re.findall(r"cell (S\d\d|Z-\d\d)", last)
+        assert tests or experiments or proving, line
+        assert not set(tests) - functions, line
+        for symbol in re.findall(r"`((?:jaxdl|experiments)\.[\w.]+)`", line):
+            assert find(symbol) is not None, line
+        for name in experiments:
+            assert find("experiments.find")(name).name == name, line
+        for cell in proving:
+            assert re.search(rf"^# (?:\S+, )?{cell}\b", cells, re.MULTILINE), line
 
 
 def test_a_symbol_that_does_not_exist_is_noticed():
     with pytest.raises((ModuleNotFoundError, AttributeError)):
         find("jaxdl.activations.no_such_activation")
-
-
-def test_the_tests_that_slide_errors_name_exist():
-    named = set(re.findall(r"`(test_\w+)`", (CHECKOUT / "docs" / "slide_errors.md").read_text()))
-    sources = "\n".join(path.read_text() for path in (CHECKOUT / "tests").rglob("test_*.py"))
-    assert named
-    assert not {name for name in named if f"def {name}(" not in sources}

@@ -118,6 +118,10 @@ def test_dependencies_point_one_way(path):
         }
         assert not deep - public, f"an experiment reaches past the public names: {sorted(deep)}"
         assert not [name for name in imports if name.startswith("benchmarks")]
+        if len(parts) > 2:  # a room of experiments knows itself and what all of them stand on
+            rooms = {name.split(".")[1] for name in imports if name.startswith("experiments.")}
+            below = {"harness": set(), "building_blocks": {"harness"}}.get(parts[1], {"harness", "building_blocks"})
+            assert rooms <= {parts[1], *below}, f"{parts[1]} may not import {sorted(rooms - below)}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(CHECKOUT)))

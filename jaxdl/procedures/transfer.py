@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from jaxdl import checks, tree
-from jaxdl.diagnostics.reports import text_table
+from jaxdl.diagnostics.reporting.reports import text_table
 from jaxdl.initializers import load_partial
 from jaxdl.layers import freeze_statistics
 from jaxdl.model import Model, Variables, as_model

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import checks
-from jaxdl.diagnostics.reports import text_table
+from jaxdl.diagnostics.reporting.reports import text_table
 from jaxdl.jaxprs import matrix_flops
 from jaxdl.training import programs
 from jaxdl.training.driver import Driver, shortest_seconds

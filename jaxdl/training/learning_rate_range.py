@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from jaxdl import checks
-from jaxdl.diagnostics.reports import finished
+from jaxdl.diagnostics.reporting.reports import finished
 from jaxdl.training.objective import Objective
 from jaxdl.training.state import TrainState, check_state
 from jaxdl.training.step import make_train_step

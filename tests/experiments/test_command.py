@@ -12,9 +12,9 @@ import pytest
 
 import experiments
 import jaxdl
-from experiments import runner
 from experiments.__main__ import main, parser
-from experiments.claims import Experiment, Result, Run
+from experiments.harness import records, runner
+from experiments.harness.claims import Experiment, Result, Run
 from jaxdl.data import Examples, Splits
 
 CHECKOUT = Path(__file__).parents[2]
@@ -37,15 +37,24 @@ def test_without_a_name_everything_is_listed():
             assert text in done.stdout
 
 
-@pytest.mark.parametrize("name", experiments.NAMES)
-def test_the_smoke_preset_runs_to_verdicts_and_a_report(name, tmp_path):
-    done = command(name, "--preset", "smoke", "--out", str(tmp_path / "out"), XDG_CACHE_HOME=str(tmp_path / "cache"))
+def test_a_run_as_a_user_types_it(tmp_path):
+    cache = str(tmp_path / "cache")
+    done = command("representation", "--preset", "smoke", "--out", str(tmp_path / "out"), XDG_CACHE_HOME=cache)
     assert done.returncode in (0, 1), done.stderr
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert done.returncode == int(manifest["verdicts"]["FAIL"] > 0)
+    assert f"Report: {tmp_path / 'out' / 'report.html'}" in done.stdout
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_the_smoke_preset_runs_to_verdicts_and_a_report(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(jaxdl.training, "keep_compiled_programs", lambda: None)  # the tests have a cache of their own
+    status = main([name, "--preset", "smoke", "--out", str(tmp_path / "out")])
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["experiment"] == name
     assert manifest["seeds"] == list(range(5))
     assert sum(manifest["verdicts"].values()) >= 2
-    assert done.returncode == int(manifest["verdicts"]["FAIL"] > 0)
+    assert status == int(manifest["verdicts"]["FAIL"] > 0)
     lines = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
     findings = [line for line in lines if line["kind"] == "finding"]
     controls = {line["verdict"] for line in findings if line["control"]}
@@ -58,6 +67,10 @@ def test_the_smoke_preset_runs_to_verdicts_and_a_report(name, tmp_path):
         assert (tmp_path / "out" / figure).stat().st_size > 5000
     assert report.count("data:image/png;base64,") == len(manifest["figures"]) >= 1
     assert not Links.of(report), "the report must need nothing beside it"
+    rows = experiments.find(name).rows
+    assert {finding["row"] for finding in findings} <= {"", *rows}
+    record = records.standing(tmp_path / "out", experiments.find(name), dataset="digits", preset="smoke", seeds=None)
+    assert record is not None, "the run would not be resumed"
 
 
 class Links(HTMLParser):

@@ -232,7 +232,7 @@ def test_compiled_mapped_and_in_any_precision():
 
 
 def test_double_precision_is_kept():
-    from experiments.propagation import double_precision
+    from experiments.building_blocks.propagation import double_precision
 
     with double_precision():
         design, targets = (jnp.asarray(array, jnp.float64) for array in problem())

@@ -13,8 +13,8 @@ from jaxdl import checks
 from jaxdl.diagnostics.curvature import critical_report
 from jaxdl.diagnostics.curvature.spectrum import finite_eigh, ritz
 from jaxdl.diagnostics.curvature.streaming import Problem, problem
-from jaxdl.diagnostics.preparation import prepared
-from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.structure.preparation import prepared
 from jaxdl.tree import norm, num_entries
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from jaxdl import checks
 from jaxdl.diagnostics.curvature import density_report
 from jaxdl.diagnostics.curvature.spectrum import lanczos_vectors, ritz
 from jaxdl.diagnostics.curvature.streaming import problem
-from jaxdl.diagnostics.preparation import prepared
-from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.structure.preparation import prepared
 from jaxdl.tree import num_entries
 
 if TYPE_CHECKING:

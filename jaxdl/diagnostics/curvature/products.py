@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxdl import checks
 from jaxdl.diagnostics.curvature.streaming import flat, mean_loss, problem, streamed_mean
-from jaxdl.diagnostics.preparation import prepared
+from jaxdl.diagnostics.structure.preparation import prepared
 from jaxdl.tree import leaf_paths
 
 PyTree = Any

@@ -9,9 +9,9 @@ import numpy as np
 
 from jaxdl import checks
 from jaxdl.diagnostics.curvature.spectrum import lanczos_vectors, top_eigenvalues
-from jaxdl.diagnostics.preparation import prepared
-from jaxdl.diagnostics.reports import canvas, cell, finished, text_table
-from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.reporting.reports import canvas, cell, finished, text_table
+from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.structure.preparation import prepared
 from jaxdl.tree import num_entries
 
 if TYPE_CHECKING:

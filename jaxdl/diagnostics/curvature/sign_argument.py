@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import checks
-from jaxdl.diagnostics.reports import canvas, finished, single, text_table
-from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.reporting.reports import canvas, finished, single, text_table
+from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxdl import checks
 from jaxdl.diagnostics.curvature import spectrum_report
 from jaxdl.diagnostics.curvature.streaming import problem
-from jaxdl.diagnostics.preparation import prepared
-from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.structure.preparation import prepared
 from jaxdl.optimizers.curvature import HIGHEST, Function, lanczos
 from jaxdl.tree import norm, num_entries
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from jaxdl import checks
-from jaxdl.diagnostics.preparation import as_objective
+from jaxdl.diagnostics.structure.preparation import as_objective
 from jaxdl.losses import batch_mean
 from jaxdl.optimizers.curvature import Function, hessian_product
 from jaxdl.tree import leaf_paths, num_examples

@@ -11,9 +11,9 @@ import numpy as np
 
 from jaxdl import checks
 from jaxdl.diagnostics.curvature.streaming import problem
-from jaxdl.diagnostics.preparation import prepared
-from jaxdl.diagnostics.reports import canvas, finished, single, text_table
-from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.reporting.reports import canvas, finished, single, text_table
+from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.structure.preparation import prepared
 from jaxdl.optimizers.curvature import HIGHEST
 
 if TYPE_CHECKING:

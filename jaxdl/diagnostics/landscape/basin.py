@@ -13,9 +13,9 @@ from jaxdl import checks
 from jaxdl.diagnostics.curvature.sharpness import sharpness
 from jaxdl.diagnostics.curvature.streaming import flat, problem
 from jaxdl.diagnostics.landscape.directions import random_direction
-from jaxdl.diagnostics.preparation import prepared
-from jaxdl.diagnostics.reports import canvas, cell, finished, single, text_table
-from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.reporting.reports import canvas, cell, finished, single, text_table
+from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.structure.preparation import prepared
 from jaxdl.tree import Where, is_kernel
 
 if TYPE_CHECKING:

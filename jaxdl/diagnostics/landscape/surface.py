@@ -12,8 +12,8 @@ from jaxdl import checks
 from jaxdl.diagnostics.curvature.streaming import flat, problem
 from jaxdl.diagnostics.landscape import surface_report
 from jaxdl.diagnostics.landscape.directions import coordinates, flat_path, principal_directions, random_direction
-from jaxdl.diagnostics.preparation import prepared
-from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.structure.preparation import prepared
 from jaxdl.tree import Where, is_kernel, leaf_paths, norm
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxdl.diagnostics.reports import canvas, cell, finished, percent, text_table
-from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.reporting.reports import canvas, cell, finished, percent, text_table
+from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

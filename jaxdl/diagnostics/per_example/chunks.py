@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from jaxdl import checks
-from jaxdl.diagnostics.chunks import over_chunks
+from jaxdl.diagnostics.gradients.chunks import over_chunks
 from jaxdl.tree import num_examples
 
 PyTree = Any

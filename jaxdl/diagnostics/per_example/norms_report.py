@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from jaxdl.diagnostics.per_example.plan import Method
-from jaxdl.diagnostics.reports import finished, percent
-from jaxdl.diagnostics.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.reporting.reports import finished, percent
+from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ import jax
 
 from jaxdl import checks
 from jaxdl.diagnostics.per_example.plan import LossesFn
-from jaxdl.diagnostics.preparation import as_objective
+from jaxdl.diagnostics.structure.preparation import as_objective
 
 PyTree = Any
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxdl.diagnostics.reports import text_table
+from jaxdl.diagnostics.reporting.reports import text_table
 from jaxdl.training.history import History
 from jaxdl.training.state import TrainState
 from jaxdl.training.sweep.statistics import Paired, mean_interval, paired_comparison, shown

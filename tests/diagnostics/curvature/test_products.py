@@ -8,7 +8,7 @@ from flax import linen as nn
 from jax.flatten_util import ravel_pytree
 
 import jaxdl
-from experiments.propagation import double_precision
+from experiments.building_blocks.propagation import double_precision
 from jaxdl.diagnostics import gauss_newton_vector_product, hessian_vector_product
 
 from .networks import DRAWS, LABELS, TARGETS, X, dense_hessian, every_network

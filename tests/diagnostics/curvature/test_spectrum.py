@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.propagation import double_precision
+from experiments.building_blocks.propagation import double_precision
 from jaxdl.diagnostics import Thresholds, top_eigenvalues
 
 from .networks import DRAWS, dense_hessian, every_network

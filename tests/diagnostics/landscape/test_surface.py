@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdl
-from experiments.propagation import double_precision
+from experiments.building_blocks.propagation import double_precision
 from jaxdl.diagnostics import Landscape, loss_landscape
 
 DRAWS = np.random.RandomState(0)

@@ -1,0 +1,1 @@
+"""Networks and protocols that several experiments share."""

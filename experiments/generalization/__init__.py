@@ -1,0 +1,10 @@
+"""Doing well on new data: overfitting and its cures."""
+
+NAMES = (
+    "overfitting",
+    "ensembles",
+    "data_size",
+    "weight_decay",
+    "dropout",
+    "dropout_curves",
+)

@@ -1,0 +1,6 @@
+"""Networks that learn from other networks."""
+
+NAMES = (
+    "transfer",
+    "distillation",
+)

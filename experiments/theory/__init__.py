@@ -1,0 +1,9 @@
+"""What networks represent, what back-propagation computes, what a loss means."""
+
+NAMES = (
+    "representation",
+    "backprop_cost",
+    "regression",
+    "per_example",
+    "saddle_points",
+)

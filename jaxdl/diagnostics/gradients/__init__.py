@@ -1,0 +1,1 @@
+"""What the gradients of a model and a batch say."""

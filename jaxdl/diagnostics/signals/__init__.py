@@ -1,0 +1,1 @@
+"""What the signals, units and Jacobians of a model say."""

@@ -1,0 +1,1 @@
+"""What a traced model consists of: its layers, chains, sites, residual additions and recurrences."""

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from experiments.building_blocks import kernel_machine
+from experiments.generalization import data_size
+from experiments.harness.claims import Run
+from jaxdl.data import Examples, Splits
+
+SPREAD = np.array([-0.1, -0.05, 0.0, 0.05, 0.1])
+NETWORK = {size: pair[0] + SPREAD for size, pair in data_size.STORED.items()}
+MACHINES = {size: pair[1] for size, pair in data_size.STORED.items()}
+
+
+def a_run(dataset="mnist"):
+    draws = np.random.RandomState(0)
+    examples = Examples(draws.rand(80, 2, 2, 1).astype(np.float32), draws.randint(0, 10, 80).astype(np.int32))
+    return Run(dataset, Splits(examples, examples, examples), 5, {"updates": {dataset: 8}, "largest_machine": 50})
+
+
+def verdicts(network=NETWORK, machines=MACHINES, updates=150_000, dataset="mnist"):
+    run = a_run(dataset)
+    data_size.judge(run, network, machines, updates)
+    assert {finding.row for finding in run.findings} == {"X12"}
+    return [finding.verdict for finding in run.findings]
+
+
+def test_the_stored_figures_pass_and_others_fail():
+    assert verdicts() == ["PASS"] * 7
+    assert verdicts(NETWORK | {100: 69.09 + 2 + SPREAD})[3] == "FAIL"
+    assert verdicts(NETWORK | {5000: 93.24 + 1 + SPREAD})[4] == "FAIL"
+    assert verdicts(NETWORK | {50_000: 95.97 + 1 + SPREAD}) == ["PASS"] * 5 + ["FAIL", "PASS"], "growth ends at 20,000"
+    assert verdicts(NETWORK | {50_000: 95.85 - 2 + SPREAD})[0] == "PASS"
+    dip = NETWORK | {200: np.array([76.0, 76.0, 76.0, 76.0, 68.0])}
+    assert verdicts(dip)[0] == "FAIL"
+    assert verdicts(machines=MACHINES | {20_000: 95.8})[2] == "FAIL", "one seed is not above"
+    assert verdicts(machines=MACHINES | {20_000: 94.5})[-1] == "FAIL", "today's default would be seen"
+    falling = {size: 99.0 - 0.0005 * size + SPREAD for size in NETWORK}
+    assert verdicts(falling)[:2] == ["FAIL", "FAIL"]
+
+
+def test_short_runs_and_other_data_are_not_held_against_the_book():
+    assert verdicts(updates=500) == ["INCONCLUSIVE", "PASS"] + ["INCONCLUSIVE"] * 4 + ["PASS"]
+    assert len(verdicts(dataset="digits")) == 3
+
+
+def test_the_tolerances_are_those_of_the_set_up():
+    assert [data_size.tolerance(size) for size in data_size.STORED] == [1.5] * 4 + [0.8] * 3 + [0.6] * 2
+
+
+def test_the_number_of_updates_and_the_decay_do_not_depend_on_the_size(monkeypatch):
+    seen = []
+
+    def train(model, objective, tx, data, watched, **options):
+        params = {"Dense_0": {"kernel": np.ones((1, 1), np.float32), "bias": np.ones(1, np.float32)}}
+        zero = {"Dense_0": {"kernel": np.zeros((1, 1), np.float32), "bias": np.zeros(1, np.float32)}}
+        updates, _ = tx.update(zero, tx.init(params), params)
+        seen.append((len(data.x), options["epochs"], float(updates["Dense_0"]["kernel"][0, 0])))
+        return data_size.book.Trained(None, {"accuracy": np.zeros((5, 1))}, 0.0)
+
+    monkeypatch.setattr(data_size.book, "train", train)
+    for size in (20, 40, 80):
+        data_size.accuracies(a_run(), size, 80)
+    assert [(size, epochs) for size, epochs, _ in seen] == [(20, 40), (40, 20), (80, 10)]
+    assert [size * epochs // 10 for size, epochs, _ in seen] == [80] * 3
+    assert [decay for *_, decay in seen] == pytest.approx([-0.5e-4] * 3)
+
+
+def test_the_machine_is_that_of_2013():
+    """The decision values of its own support vectors, with gamma 1 / number of pixels, in NumPy."""
+    draws = np.random.RandomState(1)
+    x = draws.rand(60, 2, 2, 1).astype(np.float32)
+    y = (x.sum((1, 2, 3)) > 2).astype(np.int32)
+    data = Examples(x, y)
+    flat = x.reshape(60, 4).astype(np.float64)
+    fitted = kernel_machine.machine().fit(flat[:40], y[:40])
+    distances = ((flat[:, None] - fitted.support_vectors_) ** 2).sum(-1)
+    values = np.exp(-distances / 4) @ fitted.dual_coef_[0] + fitted.intercept_[0]
+    np.testing.assert_allclose(values, fitted.decision_function(flat), atol=1e-9)
+    assert np.abs(fitted.dual_coef_).max() <= 1.0
+    found = kernel_machine.accuracies(data, data, [40])
+    assert found == {40: pytest.approx(100 * np.mean((values > 0) == y))}
