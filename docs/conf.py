@@ -1,13 +1,16 @@
 """Sphinx configuration: MyST notebooks, every code cell executed, warnings turned to errors by the build command."""
 
 import os
+import sys
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # reference.py, beside this file
 os.environ["TQDM_DISABLE"] = "1"  # a page is made by a notebook's kernel, where bars are shown
 
 project = "jaxdl"
 author = "the jaxdl developers"
 copyright = "the jaxdl developers"
-extensions = ["myst_nb"]
+extensions = ["myst_nb", "reference"]
 html_theme = "furo"
 html_title = "jaxdl"
 exclude_patterns = ["_build"]

@@ -60,6 +60,9 @@ def as_model(thing: Any, *, configure: "Callable[[nnx.Module, bool], None] | Non
       configure: `configure(module, train)`, the last word on the mode of an NNX module before it runs; other kinds
         are left alone.
 
+    Returns:
+      The model, a pair of pure functions.
+
     Raises:
       TypeError: anything else.
     """

@@ -37,6 +37,9 @@ class Absent:
 
     No leaf itself, so that nothing is mapped to it, allocated for it, or chosen of it by `resolve`; but the path is
     still known there, so that a pattern for the whole tree also fits the part.
+
+    Attributes:
+      outline: shape and dtype of the leaf.
     """
 
     outline: _Outline = field(metadata={"static": True})
@@ -56,12 +59,25 @@ serialization.register_serialization_state(Absent, lambda absent: {}, lambda abs
 
 
 def path_name(key_path: tuple[Any, ...]) -> str:
-    """The "/"-joined name of a JAX key path; dictionary keys, attributes and indices all read alike."""
+    """The "/"-joined name of a JAX key path; dictionary keys, attributes and indices all read alike.
+
+    Args:
+      key_path: from `jax.tree_util.tree_flatten_with_path`.
+
+    Returns:
+      The name, such as "Dense_0/kernel".
+    """
     return "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in key_path)
 
 
 def leaf_paths(tree: PyTree) -> dict[str, Any]:
     """`{path: leaf}` in the order in which JAX flattens the tree.
+
+    Args:
+      tree: any pytree.
+
+    Returns:
+      The leaves by path.
 
     Raises:
       ValueError: two leaves have the same path, as in `{"a/b": 1, "a": {"b": 2}}`.
@@ -76,12 +92,27 @@ def leaf_paths(tree: PyTree) -> dict[str, Any]:
 
 
 def layer_of(path: str) -> str:
-    """The path of the layer that owns a leaf: all but the last name; a leaf at the root is its own layer."""
+    """The path of the layer that owns a leaf: all but the last name; a leaf at the root is its own layer.
+
+    Args:
+      path: of a leaf, such as "Dense_0/kernel".
+
+    Returns:
+      The layer's path, such as "Dense_0".
+    """
     return path.rsplit("/", 1)[0]
 
 
 def is_bias(path: str, leaf: Any) -> bool:
-    """True for a leaf named `bias` or `b`."""
+    """True for a leaf named `bias` or `b`.
+
+    Args:
+      path: of the leaf.
+      leaf: the array; not looked at.
+
+    Returns:
+      Whether it is one.
+    """
     return path.rsplit("/", 1)[-1] in ("bias", "b")
 
 
@@ -90,6 +121,13 @@ def is_kernel(path: str, leaf: Any) -> bool:
 
     The others are known by name (`bias`, `b`, `scale`, `negative_slope`), because stacking the layers of a scan or
     the members of an ensemble gives them a second dimension.
+
+    Args:
+      path: of the leaf.
+      leaf: the array, or its shape and dtype.
+
+    Returns:
+      Whether it is one.
     """
     name = path.rsplit("/", 1)[-1]
     return jnp.ndim(leaf) >= 2 and not is_bias(path, leaf) and name not in ("scale", "negative_slope")
@@ -153,6 +191,14 @@ def norm(array: jax.Array, *, axis: int | tuple[int, ...] | None = None, keepdim
     """Euclidean norm over `axis` (all entries by default), in float32 at least.
 
     The squares neither overflow nor underflow. `keepdims` keeps the reduced axes with length 1.
+
+    Args:
+      array: numbers of any dtype, complex ones included.
+      axis: one or several; None for all.
+      keepdims: whether the reduced axes stay, with length 1.
+
+    Returns:
+      The norm over the axes, real.
     """
     magnitude = jnp.abs(array)
     magnitude = magnitude.astype(jnp.promote_types(magnitude.dtype, jnp.float32))
@@ -169,6 +215,12 @@ def divisor(largest: jax.Array) -> jax.Array:
     """What to divide numbers by, the largest of which has this size, before they are squared and summed.
 
     The squares then neither overflow nor underflow. 1 where `largest` is 0 or not finite.
+
+    Args:
+      largest: the greatest magnitude, floating-point, any shape.
+
+    Returns:
+      A number > 0 of the same shape and dtype.
     """
     # A divisor near the largest float has a subnormal reciprocal, which XLA may multiply by, and flush to 0.
     limit = 2.0 ** (jnp.finfo(largest.dtype).maxexp - 28)
@@ -176,22 +228,54 @@ def divisor(largest: jax.Array) -> jax.Array:
 
 
 def leaf_norms(tree: PyTree) -> dict[str, jax.Array]:
-    """`norm` of every leaf, `{path: scalar}`."""
+    """`norm` of every leaf, `{path: scalar}`.
+
+    Args:
+      tree: pytree of arrays.
+
+    Returns:
+      Scalars by path, float32 at least.
+
+    Raises:
+      ValueError: two leaves have the same path.
+    """
     return {path: norm(jnp.asarray(leaf)) for path, leaf in leaf_paths(tree).items()}
 
 
 def joint_norm(norms: Mapping[str, jax.Array], paths: Sequence[str]) -> jax.Array:
-    """Norm of several leaves taken as one vector, from their `leaf_norms`; 0 for no path."""
+    """Norm of several leaves taken as one vector, from their `leaf_norms`; 0 for no path.
+
+    Args:
+      norms: scalars by path.
+      paths: those of the leaves.
+
+    Returns:
+      `()`.
+    """
     return norm(jnp.stack([norms[path] for path in paths])) if paths else jnp.zeros(())
 
 
 def num_entries(tree: PyTree) -> int:
-    """The number of numbers in all leaves together."""
+    """The number of numbers in all leaves together.
+
+    Args:
+      tree: pytree of arrays, or of shapes and dtypes.
+
+    Returns:
+      A whole number.
+    """
     return sum(int(jnp.size(leaf)) for leaf in jax.tree.leaves(tree))
 
 
 def num_examples(data: PyTree, *, argument: str = "data") -> int:
     """The common leading length of all leaves.
+
+    Args:
+      data: pytree of arrays.
+      argument: what an error calls them.
+
+    Returns:
+      The length, at least 1.
 
     Raises:
       ValueError: no leaf, a leaf without a leading axis, an empty one, or lengths that differ.

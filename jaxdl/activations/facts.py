@@ -94,10 +94,17 @@ FACTS = MappingProxyType(
         )
     }
 )
+"""What theory says of each activation, `{name: Facts}`; read-only."""
 
 
 def facts(activation: str | Callable[..., Any]) -> Facts:
     """The facts of an activation, by its name or by the function itself.
+
+    Args:
+      activation: a name among `FACTS`, or the function.
+
+    Returns:
+      What theory says of it, with the sources.
 
     Raises:
       ValueError: it is not among `FACTS`.

@@ -4,7 +4,11 @@ from jaxdl.data.splits import Examples, Splits
 
 
 class SealedSplits:
-    """Splits without access to the test part: choose on `validation`, then `unseal()` once. Made by `seal`."""
+    """Splits without access to the test part: choose on `validation`, then `unseal()` once. Made by `seal`.
+
+    Args:
+        splits: the three parts.
+    """
 
     __slots__ = ("_splits",)
 

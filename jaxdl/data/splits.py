@@ -18,7 +18,13 @@ class Examples(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """The three parts of a data set: fit on `train`, choose on `validation`, report `test` once."""
+    """The three parts of a data set: fit on `train`, choose on `validation`, report `test` once.
+
+    Attributes:
+        train: `Examples(x, y)`.
+        validation: likewise.
+        test: likewise.
+    """
 
     train: Examples
     validation: Examples

@@ -11,7 +11,11 @@ from jaxdl.data.splits import Examples
 
 
 def xor() -> Examples:
-    """The four points of exclusive or: x float32 (4, 2) in {0, 1}, y int32 (4,), 1 where exactly one of them is 1."""
+    """The four points of exclusive or: x float32 (4, 2) in {0, 1}, y int32 (4,), 1 where exactly one of them is 1.
+
+    Returns:
+        `Examples(x, y)`.
+    """
     return Examples(np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0], np.int32))
 
 

@@ -17,6 +17,9 @@ def lecun_normal() -> Initializer:
     """N(0, 1 / fan_in): keeps the variance of a linear layer's outputs (LeCun et al. 1998, section 4.6).
 
     Also the weights of Nielsen's networks, whose biases are N(0, 1): `normal(1.0)`.
+
+    Returns:
+      `init(key, shape, dtype) -> array`.
     """
     return variance_scaling(1.0, "fan_in", "normal")
 
@@ -25,27 +28,58 @@ def glorot_normal() -> Initializer:
     """N(0, 2 / (fan_in + fan_out)), a compromise between both directions (Glorot and Bengio 2010, eq. 12).
 
     One lecture prints the standard deviation sqrt(3 / (in + out)): a variance 1.5 times too large.
+
+    Returns:
+      `init(key, shape, dtype) -> array`.
     """
     return variance_scaling(1.0, "fan_avg", "normal")
 
 
 def he_normal(*, negative_slope: Scalar = 0.0) -> Initializer:
-    """N(0, 2 / ((1 + a^2) fan_in)), a the rectifier's slope for negative inputs (He et al. 2015, eq. 10 and 15)."""
+    """N(0, 2 / ((1 + a^2) fan_in)), a the rectifier's slope for negative inputs (He et al. 2015, eq. 10 and 15).
+
+    Args:
+      negative_slope: a, a number or a traced scalar; 0 for ReLU.
+
+    Returns:
+      `init(key, shape, dtype) -> array`.
+
+    Raises:
+      ValueError: `negative_slope` is no number.
+    """
     return variance_scaling(_rectifier_scale(negative_slope), "fan_in", "normal")
 
 
 def he_uniform(*, negative_slope: Scalar = 0.0) -> Initializer:
-    """U(+-sqrt(6 / ((1 + a^2) fan_in))), with the variance of `he_normal`."""
+    """U(+-sqrt(6 / ((1 + a^2) fan_in))), with the variance of `he_normal`.
+
+    Args:
+      negative_slope: a, a number or a traced scalar; 0 for ReLU.
+
+    Returns:
+      `init(key, shape, dtype) -> array`.
+
+    Raises:
+      ValueError: `negative_slope` is no number.
+    """
     return variance_scaling(_rectifier_scale(negative_slope), "fan_in", "uniform")
 
 
 def standard_uniform() -> Initializer:
-    """U(+-1 / sqrt(fan_in)), variance 1 / (3 fan_in): the commonly used start of Glorot and Bengio 2010 (eq. 1)."""
+    """U(+-1 / sqrt(fan_in)), variance 1 / (3 fan_in): the commonly used start of Glorot and Bengio 2010 (eq. 1).
+
+    Returns:
+      `init(key, shape, dtype) -> array`.
+    """
     return variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 def fan_out_normal() -> Initializer:
-    """N(0, 1 / fan_out): keeps the variance of what a linear layer back-propagates (Nielsen 2015, network3.py)."""
+    """N(0, 1 / fan_out): keeps the variance of what a linear layer back-propagates (Nielsen 2015, network3.py).
+
+    Returns:
+      `init(key, shape, dtype) -> array`.
+    """
     return variance_scaling(1.0, "fan_out", "normal")
 
 

@@ -18,6 +18,12 @@ def identity(scale: float | jax.Array = 1.0) -> Initializer:
     its middle tap (index (size - 1) // 2 of each window axis) and zeros elsewhere. Meant for the recurrent matrix of a
     ReLU network, whose other weights are small Gaussians; the key is not used.
 
+    Args:
+      scale: a number or a traced scalar.
+
+    Returns:
+      `init(key, shape, dtype) -> array`.
+
     Raises:
       ValueError: on use, a shape of fewer than two axes.
 
@@ -43,6 +49,9 @@ def sparse(num_nonzero: int = 15, *, stddev: float | jax.Array = 1.0) -> Initial
     Args:
       num_nonzero: k, a whole number >= 1; at most fan_in.
       stddev: of the values, > 0.
+
+    Returns:
+      `init(key, shape, dtype) -> array`.
 
     Raises:
       ValueError: `num_nonzero` or `stddev` out of range; on use, a kernel with fewer than k incoming weights a unit.
@@ -77,6 +86,12 @@ def per_position(kernel_init: Initializer) -> Initializer:
     `flax.linen.ConvLocal` has a kernel (*positions, window * in, out). An initializer that looks at fan_in takes the
     positions for a window: `he_normal` then gives weights too small by the root of their number, at 55 x 55 positions
     by 55. Here each position draws a kernel (window * in, out) of its own.
+
+    Args:
+      kernel_init: the initializer of one position's kernel.
+
+    Returns:
+      `init(key, shape, dtype) -> array`.
 
     Example:
       >>> init = per_position(jax.nn.initializers.orthogonal())

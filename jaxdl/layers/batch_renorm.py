@@ -43,6 +43,7 @@ class BatchRenorm(nn.BatchNorm):
     Attributes:
       r_max: bound of r, >= 1: a number, or a schedule of the number of training batches seen, such as optax's.
       d_max: bound of d, >= 0: a number or a schedule. 3 and 5 are the values to which the paper relaxes 1 and 0.
+      use_fast_variance: False, see above.
 
     References:
       Ioffe, "Batch renormalization: towards reducing minibatch dependence in batch-normalized models", 2017,

@@ -22,6 +22,12 @@ def softmax_cross_entropy(
       label_smoothing: s in [0, 1]: the targets become `(1 - s) t + s / classes` (Szegedy et al. 2016).
       weights: see the module's description.
       mask: likewise.
+
+    Returns:
+      One loss per example, `(batch,)`.
+
+    Raises:
+      ValueError: shapes that do not fit, or a smoothing outside of [0, 1].
     """
 
     def fn(logits: jax.Array, probabilities: jax.Array) -> jax.Array:
@@ -46,6 +52,12 @@ def sigmoid_cross_entropy(
       label_smoothing: s in [0, 1]: the targets become `(1 - s) t + s / 2`.
       weights: see the module's description.
       mask: likewise.
+
+    Returns:
+      One loss per example, `(batch,)`.
+
+    Raises:
+      ValueError: shapes that do not fit, or a smoothing outside of [0, 1].
     """
 
     def fn(logits: jax.Array, probabilities: jax.Array) -> jax.Array:
@@ -69,6 +81,9 @@ def weighted_cross_entropy(
       class_weights: `(classes,)`, such as those of `rebalancing_weights`.
       weights: see the module's description.
       mask: likewise.
+
+    Returns:
+      One loss per example, `(batch,)`.
 
     Raises:
       ValueError: `class_weights` of another shape, or targets that do not fit.
@@ -124,6 +139,12 @@ def kl_divergence(outputs: jax.Array, targets: jax.Array, *, weights: Any = None
       targets: probabilities `(batch, ..., classes)`, or labels `(batch, ...)`.
       weights: see the module's description.
       mask: likewise.
+
+    Returns:
+      One loss per example, `(batch,)`.
+
+    Raises:
+      ValueError: shapes that do not fit.
     """
 
     def fn(logits: jax.Array, probabilities: jax.Array) -> jax.Array:
@@ -144,6 +165,9 @@ def perceptron(outputs: jax.Array, targets: jax.Array, *, weights: Any = None, m
       targets: -1 or +1, in the shape of outputs.
       weights: see the module's description.
       mask: likewise.
+
+    Returns:
+      One loss per example, `(batch,)`.
 
     Raises:
       ValueError: targets of another shape.
@@ -167,6 +191,19 @@ def hinge(
 
     Targets t that are no single class weigh both parts: `sum_j (1 - t_j) max(0, f_j - sum_k t_k f_k + margin)`.
     The maximum form of Crammer and Singer is `optax.losses.multiclass_hinge_loss`, the binary one `optax.hinge_loss`.
+
+    Args:
+      outputs: scores f, `(batch, ..., classes)`.
+      targets: labels `(batch, ...)` or probabilities `(batch, ..., classes)`.
+      margin: by which the right class has to win.
+      weights: see the module's description.
+      mask: likewise.
+
+    Returns:
+      One loss per example, `(batch,)`.
+
+    Raises:
+      ValueError: shapes that do not fit.
     """
     return _classified(lambda f, t: _violations(f, t, margin).sum(-1), outputs, targets, weights, mask)
 
@@ -174,7 +211,21 @@ def hinge(
 def squared_hinge(
     outputs: jax.Array, targets: jax.Array, *, margin: float = 1.0, weights: Any = None, mask: Any = None
 ) -> jax.Array:
-    """`sum_{j != y} max(0, f_j - f_y + margin)^2`, shape `(batch,)`."""
+    """`sum_{j != y} max(0, f_j - f_y + margin)^2`, shape `(batch,)`.
+
+    Args:
+      outputs: scores f, `(batch, ..., classes)`.
+      targets: labels `(batch, ...)` or probabilities `(batch, ..., classes)`.
+      margin: by which the right class has to win.
+      weights: see the module's description.
+      mask: likewise.
+
+    Returns:
+      One loss per example, `(batch,)`.
+
+    Raises:
+      ValueError: shapes that do not fit.
+    """
     return _classified(lambda f, t: jnp.square(_violations(f, t, margin)).sum(-1), outputs, targets, weights, mask)
 
 

@@ -7,7 +7,17 @@ import jax.numpy as jnp
 
 
 def batch_mean(losses: jax.Array) -> jax.Array:
-    """The mean of per-example losses `(batch,)`: the one place of the library where a loss is averaged."""
+    """The mean of per-example losses `(batch,)`: the one place of the library where a loss is averaged.
+
+    Args:
+      losses: `(batch,)`.
+
+    Returns:
+      Their mean, `()`.
+
+    Raises:
+      ValueError: another shape, which would be averaged over what is no example.
+    """
     if jnp.ndim(losses) != 1:
         raise ValueError(
             f"losses: expected one value per example, shape (batch,); got shape {jnp.shape(losses)}. "
@@ -22,6 +32,9 @@ def correct(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     Args:
       outputs: `(batch, classes)`.
       targets: labels `(batch,)`, or one-hot rows or probabilities `(batch, classes)`.
+
+    Returns:
+      `(batch,)` float32.
 
     Raises:
       ValueError: other shapes, which would broadcast, or make every label 0.

@@ -14,12 +14,38 @@ _LARGEST_LOG_PRECISION = 40.0
 
 
 def squared_error(outputs: jax.Array, targets: jax.Array, *, weights: Any = None, mask: Any = None) -> jax.Array:
-    """`sum_j (f_j - t_j)^2` over all axes but the first, shape `(batch,)`."""
+    """`sum_j (f_j - t_j)^2` over all axes but the first, shape `(batch,)`.
+
+    Args:
+      outputs: f, `(batch, ...)`.
+      targets: t, the same shape.
+      weights: see the module's description.
+      mask: likewise.
+
+    Returns:
+      One loss per example, `(batch,)`.
+
+    Raises:
+      ValueError: shapes that do not fit.
+    """
     return _compared(optax.squared_error, outputs, targets, weights, mask)
 
 
 def quadratic_cost(outputs: jax.Array, targets: jax.Array, *, weights: Any = None, mask: Any = None) -> jax.Array:
-    """`1/2 sum_j (f_j - t_j)^2`, shape `(batch,)`: half the squared error (Nielsen 2015, eq. 6)."""
+    """`1/2 sum_j (f_j - t_j)^2`, shape `(batch,)`: half the squared error (Nielsen 2015, eq. 6).
+
+    Args:
+      outputs: f, `(batch, ...)`.
+      targets: t, the same shape.
+      weights: see the module's description.
+      mask: likewise.
+
+    Returns:
+      One loss per example, `(batch,)`.
+
+    Raises:
+      ValueError: shapes that do not fit.
+    """
     return _compared(optax.l2_loss, outputs, targets, weights, mask)
 
 
@@ -27,13 +53,38 @@ def mean_squared_error(outputs: jax.Array, targets: jax.Array, *, weights: Any =
     """`1/N sum_j (f_j - t_j)^2` over an example's N outputs, shape `(batch,)`.
 
     Its gradient is 2/N times that of `quadratic_cost`. N is the number of outputs whatever weights or mask say.
+
+    Args:
+      outputs: f, `(batch, ...)`.
+      targets: t, the same shape.
+      weights: see the module's description.
+      mask: likewise.
+
+    Returns:
+      One loss per example, `(batch,)`.
+
+    Raises:
+      ValueError: shapes that do not fit.
     """
     num_outputs = max(math.prod(jnp.shape(outputs)[1:]), 1)
     return squared_error(outputs, targets, weights=weights, mask=mask) / num_outputs
 
 
 def absolute_error(outputs: jax.Array, targets: jax.Array, *, weights: Any = None, mask: Any = None) -> jax.Array:
-    """`sum_j |f_j - t_j|` over all axes but the first, shape `(batch,)`; the derivative at a tie is 0."""
+    """`sum_j |f_j - t_j|` over all axes but the first, shape `(batch,)`; the derivative at a tie is 0.
+
+    Args:
+      outputs: f, `(batch, ...)`.
+      targets: t, the same shape.
+      weights: see the module's description.
+      mask: likewise.
+
+    Returns:
+      One loss per example, `(batch,)`.
+
+    Raises:
+      ValueError: shapes that do not fit.
+    """
     # jnp.abs has the derivative 1 at 0; the middle of the subdifferential keeps a perfect output where it is.
     return _compared(lambda f, t: (f - t) * jnp.sign(f - t), outputs, targets, weights, mask)
 
@@ -50,6 +101,12 @@ def cosine_proximity(
         default is 0, which gives NaN there.
       weights: shape `(batch, ...)` without the features, or its first axes.
       mask: likewise.
+
+    Returns:
+      One loss per example, `(batch,)`.
+
+    Raises:
+      ValueError: shapes that do not fit.
     """
     outputs, targets = _same_shape(outputs, targets, min_ndim=2)
     positions = jnp.shape(outputs)[:-1]
@@ -72,6 +129,9 @@ def gaussian_nll(
         deviation of 2e-9, it counts as 40: the precision would overflow, and a residual of 0 become NaN.
       weights: see the module's description.
       mask: likewise.
+
+    Returns:
+      One loss per example, `(batch,)`.
 
     Raises:
       ValueError: shapes that do not fit.

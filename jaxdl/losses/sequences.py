@@ -20,6 +20,9 @@ def step_mask(steps: Any, num_steps: int, *, argument: str = "lengths") -> jax.A
       num_steps: of the padded sequences.
       argument: what an error calls `steps`.
 
+    Returns:
+      `(batch, num_steps)` bool.
+
     Raises:
       ValueError: another shape, or lengths that are no whole numbers.
     """
@@ -75,6 +78,12 @@ def step_accuracy(outputs: Any, targets: Any) -> jax.Array:
     Args:
       outputs: `(batch, steps, classes)`.
       targets: labels `(batch, steps)`, alone or in a pair, see the module.
+
+    Returns:
+      `(batch,)`, in [0, 1].
+
+    Raises:
+      ValueError: shapes that do not fit.
     """
     right, mask = _right(outputs, targets)
     return jnp.sum(right & mask, 1) / jnp.maximum(jnp.sum(mask, 1), 1)
@@ -86,6 +95,12 @@ def sequence_correct(outputs: Any, targets: Any) -> jax.Array:
     Args:
       outputs: `(batch, steps, classes)`.
       targets: labels `(batch, steps)`, alone or in a pair, see the module.
+
+    Returns:
+      `(batch,)` float32.
+
+    Raises:
+      ValueError: shapes that do not fit.
     """
     right, mask = _right(outputs, targets)
     return jnp.all(right | ~mask, 1).astype(jnp.float32)

@@ -38,6 +38,9 @@ def distillation(
       weights: see the module's description.
       mask: likewise.
 
+    Returns:
+      One loss per example, `(batch,)`.
+
     Raises:
       ValueError: a temperature that is not positive, or shapes that do not fit.
 
@@ -66,6 +69,12 @@ def hint(guided: jax.Array, teacher_hint: jax.Array, *, weights: Any = None, mas
       teacher_hint: the teacher's layer, the same shape.
       weights: see the module's description.
       mask: likewise.
+
+    Returns:
+      One loss per example, `(batch,)`.
+
+    Raises:
+      ValueError: shapes that do not fit.
 
     References:
       Romero et al., "FitNets: Hints for Thin Deep Nets", 2015, eq. 3.

@@ -49,6 +49,9 @@ def inverse_time_decay(init_value: float | jax.Array, time_constant: float | jax
       init_value: eta_0 >= 0, number or traced scalar.
       time_constant: tau > 0 in updates.
 
+    Returns:
+      `schedule(count) -> value`, for the number of updates done.
+
     Raises:
       ValueError: an argument outside of its range.
 
@@ -65,6 +68,9 @@ def inverse_sqrt_decay(init_value: float | jax.Array) -> Schedule:
 
     Args:
       init_value: alpha >= 0, number or traced scalar.
+
+    Returns:
+      `schedule(count) -> value`, for the number of updates done.
 
     Raises:
       ValueError: `init_value` is negative.
@@ -89,6 +95,9 @@ def exponential_approach(
       end_value: mu_end >= 0.
       time_constant: tau > 0 in updates.
 
+    Returns:
+      `schedule(count) -> value`, for the number of updates done.
+
     Raises:
       ValueError: an argument outside of its range.
 
@@ -107,6 +116,9 @@ def sutskever_momentum(max_value: float | jax.Array, *, period: int = 250) -> Sc
     Args:
       max_value: mu_max in [0, 1]; the paper's are 0.999, 0.995, 0.99, 0.9 and 0.
       period: whole number >= 1, of updates.
+
+    Returns:
+      `schedule(count) -> value`, for the number of updates done.
 
     Raises:
       ValueError: an argument outside of its range.

@@ -22,7 +22,12 @@ from jaxdl.losses import gaussian_nll
 
 
 class LinearFit(NamedTuple):
-    """Weights `(weights,)`, and the precision of the noise, `()`."""
+    """Weights `(weights,)`, and the precision of the noise, `()`.
+
+    Attributes:
+      weights: `(weights,)`.
+      precision: beta, 1 / variance of the noise, `()`.
+    """
 
     weights: jax.Array
     precision: jax.Array
@@ -49,7 +54,12 @@ class LinearPosterior(NamedTuple):
 
 
 class Predictive(NamedTuple):
-    """Mean and variance of the Gaussian of each target, `(examples,)` both."""
+    """Mean and variance of the Gaussian of each target, `(examples,)` both.
+
+    Attributes:
+      mean: `(examples,)`.
+      variance: `(examples,)`, of noise and weights together.
+    """
 
     mean: jax.Array
     variance: jax.Array
@@ -63,6 +73,9 @@ def linear_log_likelihood(weights: jax.Array, design: jax.Array, targets: jax.Ar
       design: X, (examples, weights).
       targets: t, (examples,).
       precision: beta > 0.
+
+    Returns:
+      The logarithm, `()`.
 
     Raises:
       ValueError: shapes that do not fit, or a precision out of its range.
@@ -116,6 +129,9 @@ def ridge_regression(design: jax.Array, targets: jax.Array, *, strength: Any) ->
       targets: t, (examples,).
       strength: lambda >= 0; 0 needs a design with independent columns.
 
+    Returns:
+      The weights, `(weights,)`.
+
     Raises:
       ValueError: shapes that do not fit, or a strength out of its range.
     """
@@ -136,6 +152,9 @@ def linear_posterior(
       targets: t, (examples,).
       prior_precision: alpha > 0.
       noise_precision: beta > 0.
+
+    Returns:
+      Mean m `(weights,)` and covariance S `(weights, weights)`.
 
     Raises:
       ValueError: shapes that do not fit, or a precision out of its range.
@@ -200,6 +219,9 @@ def linear_log_evidence(
       targets: t, (examples,).
       prior_precision: alpha > 0.
       noise_precision: beta > 0.
+
+    Returns:
+      The logarithm, `()`.
 
     Raises:
       ValueError: shapes that do not fit, or a precision out of its range.

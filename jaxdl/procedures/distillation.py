@@ -19,7 +19,15 @@ TEACHER, PROGRESS = "teacher", "distillation"  # collections of the state that a
 
 @dataclass(frozen=True, eq=False)
 class Distilled:
-    """The objective of a student; made by `distilled`. Hashable by identity."""
+    """The objective of a student; made by `distilled`. Hashable by identity.
+
+    Attributes:
+      plain: the supervised objective of the student by itself.
+      teacher: a model that runs inside of the step; None where its outputs come with the batch.
+      temperature: tau > 0.
+      strength: of the soft term, a number or a schedule.
+      temperature_squared: whether the soft term is multiplied by tau^2.
+    """
 
     plain: Supervised
     teacher: Model | None = None

@@ -56,6 +56,9 @@ def as_state(variables: dict[str, Any]) -> TrainState:
 
     Args:
       variables: `{"params": ..., **model_state}`, of one model or stacked ones of an `ensemble_model`.
+
+    Returns:
+      A `TrainState` at step 0.
     """
     rest = {name: value for name, value in variables.items() if name != "params"}
     return make_state(variables["params"], optax.identity(), key=jax.random.key(0), model_state=rest)

@@ -113,7 +113,12 @@ def greedy_supervised(
       data: a pair (x, y).
       key, validation, folder, options: as for `greedy_pretraining`; `validation` is a pair, too.
 
-    Returns, Raises: as `greedy_pretraining`; ValueError also for data that are no pair.
+    Returns:
+      As `greedy_pretraining`.
+
+    Raises:
+      ValueError: data that are no pair, and what `greedy_pretraining` refuses.
+      TypeError: as there.
 
     References:
       Bengio, Lamblin, Popovici, Larochelle, "Greedy layer-wise training of deep networks", 2007.
@@ -135,6 +140,12 @@ def dense_encoding(layer: str, activation: Callable[[jax.Array], jax.Array]) -> 
     Args:
       layer: path of the layer, such as "Dense_0".
       activation: the one the model has behind it.
+
+    Returns:
+      `encode(params, x)`, as `LayerLearner` takes it.
+
+    Raises:
+      ValueError: on use, no layer of that path.
     """
 
     def encode(variables: dict[str, Any], x: jax.Array) -> jax.Array:
@@ -152,6 +163,9 @@ def with_layers(params: PyTree, layers: Sequence[PyTree], *, name: str = "Dense_
       params: of the whole network, such as `MLP((64, 64, 10))`.
       layers: the first ones, as `Pretrained.layers` has them.
       name: path of layer number {} in `params`.
+
+    Returns:
+      Parameters of the structure of `params`.
 
     Raises:
       ValueError: no layer of that path, or of another shape; see `jaxdl.initializers.load_partial`.
@@ -177,6 +191,10 @@ def fine_tune(
 
     Returns:
       The final state and the history.
+
+    Raises:
+      TypeError: `key` is not one typed key.
+      ValueError: layers that do not fit, see `with_layers`, or what `fit` refuses.
     """
     _check_step("step", step)
     x = data[0] if isinstance(data, (tuple, list)) else data

@@ -125,6 +125,9 @@ def train_growing(
       folder: each stage has a folder `stage_0`, ... of its own in it, as for `fit`.
       options: for `jaxdl.training.fit`, of every stage: `batch_size` and `epochs` or `steps`, and others.
 
+    Returns:
+      What every stage gave, see `Grown`.
+
     Raises:
       ValueError: no stage, or layers missing from a stage after the first, or given for the first.
     """

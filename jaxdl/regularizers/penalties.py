@@ -150,6 +150,12 @@ def kl_sparsity(strength: float | jax.Array, *, target: float | jax.Array = 0.05
 def add(*penalties: Penalty) -> Penalty:
     """The sum of several penalties, as one: `add(l1(1e-5), l2(1e-4, where="Dense_0/kernel"))`.
 
+    Args:
+      penalties: functions of the parameters, at least one.
+
+    Returns:
+      `penalty(params) -> ()`.
+
     Raises:
       ValueError: no penalty.
       TypeError: something that is not callable.

@@ -53,6 +53,9 @@ def ema(decay: float | jax.Array) -> Ema:
       corrected average itself is kept, `a_t = a_{t-1} + (1 - d) / (1 - d^t) (w_t - a_{t-1})`, so nothing has to be
       corrected when it is read.
 
+    Raises:
+      ValueError: `decay` outside of [0, 1).
+
     References:
       Kingma and Ba, "Adam", 2015, section 7.2 (temporal averaging).
     """
@@ -68,6 +71,9 @@ def polyak(*, start: int = 0) -> Polyak:
 
     Returns:
       What `make_train_step(average=...)` takes.
+
+    Raises:
+      ValueError: `start` is no whole number >= 0.
 
     References:
       Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992.
@@ -101,6 +107,9 @@ def averaged(state: TrainState) -> TrainState:
 
     Args:
       state: from a step with `average=`.
+
+    Returns:
+      A state like the one given.
 
     Raises:
       ValueError: the state has no average.

@@ -116,6 +116,12 @@ def best(state: TrainState) -> TrainState:
     Its step counter is that of the best evaluation. Optimizer state is that of the last step, so train on from `state`
     itself, not from this.
 
+    Args:
+      state: from `fit(..., early_stopping=rule)`.
+
+    Returns:
+      A state like the one given.
+
     Raises:
       ValueError: no state was kept, or there was no evaluation yet.
 

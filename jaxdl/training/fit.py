@@ -30,7 +30,12 @@ PyTree = Any
 
 
 class FitResult(NamedTuple):
-    """State after the last step, and the record of the run."""
+    """State after the last step, and the record of the run.
+
+    Attributes:
+      state: a `TrainState`; after early stopping the best one.
+      history: a `History`.
+    """
 
     state: TrainState
     history: History

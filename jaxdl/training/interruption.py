@@ -11,6 +11,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Interrupted(KeyboardInterrupt):
     """A run was asked to end by a signal, and saved itself before it did.
 
+    Args:
+      message: what it says.
+      received: the signal; the others are the attributes.
+
     Attributes:
       signal: which; None for one that another process got.
       state, history: what `fit` would have returned at this step.

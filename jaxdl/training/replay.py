@@ -26,6 +26,9 @@ PyTree = Any
 class NotFiniteError(FloatingPointError):
     """Numbers that are not finite ended a run.
 
+    Args:
+      message: what is said; the others are the attributes.
+
     Attributes:
       state: the state just before the step at which they appeared; change the learning rate, and go on from it.
       batch: the batch of that step.

@@ -103,6 +103,9 @@ def make_state(
       model_state: the model's other collections.
       average: make room for the average that a step with `average=` keeps.
 
+    Returns:
+      A `TrainState`.
+
     Raises:
       TypeError: `key` is not one typed key.
     """
@@ -135,6 +138,12 @@ def init_state(
       x: a batch of inputs; only its shapes and dtypes matter, one example is enough.
       key: typed key; one half draws the parameters, the other becomes `state.key`.
       average: make room for the average that a step with `average=` keeps.
+
+    Returns:
+      A `TrainState`.
+
+    Raises:
+      TypeError: `key` is not one typed key, `tx` no optax chain, or `model` no model.
     """
     checks.one_key(key)
     params_key, run_key = jax.random.split(key)

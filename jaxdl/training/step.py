@@ -49,7 +49,19 @@ GUARDS: tuple[Guard, ...] = get_args(Guard)
 
 @dataclass(frozen=True, eq=False)
 class TrainStep:
-    """`step(state, batch) -> (state, metrics)`, pure; made by `make_train_step`. Hashable by identity."""
+    """`step(state, batch) -> (state, metrics)`, pure; made by `make_train_step`. Hashable by identity.
+
+    Attributes:
+      objective: what is minimized.
+      tx: the optax chain.
+      regularizer: penalty of the parameters, or None.
+      measure: what is measured beside the update, or None.
+      measure_every: updates from one measurement to the next.
+      average: weights of a running average, or None.
+      microbatches: parts that a batch is taken in.
+      max_example_norm: bound of each example's gradient, or None.
+      guard: what happens at numbers that are not finite, or None.
+    """
 
     objective: Objective
     tx: optax.GradientTransformation

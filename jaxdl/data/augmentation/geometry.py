@@ -64,29 +64,101 @@ def affine(
 
 
 def rotate(images: jax.Array, degrees: Any, *, order: int = 1, fill: str = "constant", cval: float = 0.0) -> jax.Array:
-    """Rotation about the centre, counter-clockwise as `np.rot90`; `degrees` of shape () or (batch,)."""
+    """Rotation about the centre, counter-clockwise as `np.rot90`; `degrees` of shape () or (batch,).
+
+    Args:
+        images: floating-point, `(batch, height, width, channels)`.
+        degrees: () for all or (batch,).
+        order: 1 interpolates linearly, 0 takes the nearest pixel.
+        fill: what lies outside, see the module.
+        cval: the value there for "constant".
+
+    Returns:
+        The images, same shape and dtype.
+
+    Raises:
+        TypeError: images that are not floating-point.
+        ValueError: shapes, `order` or `fill` other than these.
+    """
     return affine(
         images, maps.rotations(_parameters("degrees", degrees, (), images)), order=order, fill=fill, cval=cval
     )
 
 
 def shift(images: jax.Array, offsets: Any, *, order: int = 1, fill: str = "constant", cval: float = 0.0) -> jax.Array:
-    """Shift by (rows, columns) pixels, positive downwards and to the right; `offsets` of shape (2,) or (batch, 2)."""
+    """Shift by (rows, columns) pixels, positive downwards and to the right; `offsets` of shape (2,) or (batch, 2).
+
+    Args:
+        images: floating-point, `(batch, height, width, channels)`.
+        offsets: (2,) for all or (batch, 2), in pixels.
+        order: 1 interpolates linearly, 0 takes the nearest pixel.
+        fill: what lies outside, see the module.
+        cval: the value there for "constant".
+
+    Returns:
+        The images, same shape and dtype.
+
+    Raises:
+        TypeError: images that are not floating-point.
+        ValueError: shapes, `order` or `fill` other than these.
+    """
     return affine(images, maps.shifts(_parameters("offsets", offsets, (2,), images)), order=order, fill=fill, cval=cval)
 
 
 def zoom(images: jax.Array, factors: Any, *, order: int = 1, fill: str = "constant", cval: float = 0.0) -> jax.Array:
-    """Stretch of (height, width) about the centre, above 1 enlarges; `factors` of shape (2,) or (batch, 2)."""
+    """Stretch of (height, width) about the centre, above 1 enlarges; `factors` of shape (2,) or (batch, 2).
+
+    Args:
+        images: floating-point, `(batch, height, width, channels)`.
+        factors: (2,) for all or (batch, 2).
+        order: 1 interpolates linearly, 0 takes the nearest pixel.
+        fill: what lies outside, see the module.
+        cval: the value there for "constant".
+
+    Returns:
+        The images, same shape and dtype.
+
+    Raises:
+        TypeError: images that are not floating-point.
+        ValueError: shapes, `order` or `fill` other than these.
+    """
     return affine(images, maps.zooms(_parameters("factors", factors, (2,), images)), order=order, fill=fill, cval=cval)
 
 
 def shear(images: jax.Array, degrees: Any, *, order: int = 1, fill: str = "constant", cval: float = 0.0) -> jax.Array:
-    """Horizontal shear, upper rows to the right; `degrees` between -90 and 90, of shape () or (batch,)."""
+    """Horizontal shear, upper rows to the right; `degrees` between -90 and 90, of shape () or (batch,).
+
+    Args:
+        images: floating-point, `(batch, height, width, channels)`.
+        degrees: () for all or (batch,).
+        order: 1 interpolates linearly, 0 takes the nearest pixel.
+        fill: what lies outside, see the module.
+        cval: the value there for "constant".
+
+    Returns:
+        The images, same shape and dtype.
+
+    Raises:
+        TypeError: images that are not floating-point.
+        ValueError: shapes, `order` or `fill` other than these.
+    """
     return affine(images, maps.shears(_parameters("degrees", degrees, (), images)), order=order, fill=fill, cval=cval)
 
 
 def flip(images: jax.Array, flips: Any) -> jax.Array:
-    """Flips of (rows, columns) where True: upside down, left to right; `flips` of shape (2,) or (batch, 2)."""
+    """Flips of (rows, columns) where True: upside down, left to right; `flips` of shape (2,) or (batch, 2).
+
+    Args:
+        images: floating-point, `(batch, height, width, channels)`.
+        flips: bool, (2,) for all or (batch, 2), for rows and columns.
+
+    Returns:
+        The images, same shape and dtype.
+
+    Raises:
+        TypeError: images that are not floating-point.
+        ValueError: other shapes.
+    """
     flips = _parameters("flips", flips, (2,), images)
     return affine(images, maps.zooms(jnp.where(flips, -1.0, 1.0)), order=0)
 

@@ -17,7 +17,14 @@ from jaxdl.data.streaming.seekable import SeekableBatches
 
 
 def is_streamed(data: Any) -> bool:
-    """Whether data are to be streamed: one object that is neither an array nor, for JAX, a container of others."""
+    """Whether data are to be streamed: one object that is neither an array nor, for JAX, a container of others.
+
+    Args:
+      data: what a run is given.
+
+    Returns:
+      True where `as_stream` makes batches of it, False for a pytree of arrays.
+    """
     return jax.tree_util.all_leaves([data]) and not hasattr(data, "shape")
 
 
@@ -55,6 +62,9 @@ def as_stream(
       batch_size: examples a batch, of all processes together.
       key, split, shuffle, data_dir, cache_dir: for a name or arrays, see `jaxdl.data.stream`; batches keep their order.
       process_index, process_count: by default those of `jax.distributed`.
+
+    Returns:
+      A stream of batches that tells its place, and can be set to one.
 
     Raises:
       TypeError: data that are none of these.
@@ -99,6 +109,13 @@ def evaluation_stream(
       data: as for `as_stream`; of batches, none may be larger than the first one.
       batch_size: examples a batch at most, where the batches are still to be made.
       split, process_index, process_count, data_dir, cache_dir: as for `as_stream`.
+
+    Returns:
+      A stream whose pass has every example once.
+
+    Raises:
+      ValueError: `batch_size` below 1.
+      ValueError, TypeError: what `as_stream` refuses.
     """
     count = jax.process_count() if process_count is None else process_count
     options: dict[str, Any] = dict(split=split, process_index=process_index, process_count=process_count)

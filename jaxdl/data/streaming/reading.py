@@ -21,6 +21,9 @@ _MOST_IN_A_ROW = 100
 class CorruptRecordError(RuntimeError):
     """A record that cannot be read.
 
+    Args:
+      reason: what is wrong with it, for the message; the others are the attributes.
+
     Attributes:
       index: of the record in its source.
       source: the source's name.

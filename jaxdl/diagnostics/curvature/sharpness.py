@@ -138,6 +138,12 @@ def measure_sharpness(moment: Any, *, num_lanczos: int = 10, train: bool = False
       moment: what the step hands to a measure, with `objective, params, model_state, batch`.
       num_lanczos: iterations.
       train: whether the model runs in training mode; its random layers then draw as `jax.random.key(0)` has it.
+
+    Returns:
+      A `Sharpness`.
+
+    Raises:
+      ValueError: what `sharpness` refuses.
     """
     return sharpness(
         moment.objective, moment.params, moment.batch, model_state=moment.model_state, num_lanczos=num_lanczos,

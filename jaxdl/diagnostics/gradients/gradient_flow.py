@@ -120,6 +120,9 @@ def measure_gradient_flow(moment: Any) -> GradientFlow:
 
     Args:
       moment: what the step hands to a measure, with `objective, params, model_state, batch, key, grads, updates`.
+
+    Returns:
+      A `GradientFlow`, arrays `(layers,)`.
     """
     structure = find_structure(
         moment.objective, moment.params, moment.batch, model_state=moment.model_state, key=moment.key, train=True

@@ -37,6 +37,7 @@ class Basin(Stackable):
       radii: `(..., radii)`, r, relative to the length of each filter.
       top: `(...)`, largest eigenvalue of the Hessian, as `sharpness` finds it; `residual` beside it.
       residual: `(...)`.
+      num_lanczos: iterations that were done for `top`.
     """
 
     loss: jax.Array

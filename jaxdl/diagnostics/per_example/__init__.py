@@ -13,10 +13,8 @@ from jaxdl.diagnostics.per_example.objective import losses_of as losses_of
 
 __all__ = [
     "PerExampleNorms",
-    "clip_factors",
     "gradient_gram",
     "losses_of",
-    "norms_inside",
     "per_example_clipped_mean",
     "per_example_gradient_norms",
     "per_example_gradients",

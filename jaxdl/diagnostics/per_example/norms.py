@@ -102,6 +102,9 @@ def per_example_plan(losses_fn: LossesFn, params: PyTree, batch: PyTree) -> Plan
     Args:
       losses_fn, params, batch: as for `per_example_gradient_norms`; arrays may be `jax.ShapeDtypeStruct`.
 
+    Returns:
+      A `Plan` with `.table()`.
+
     Raises:
       ValueError, TypeError: as there.
     """

@@ -27,6 +27,9 @@ def losses_of(
       key: for random layers; `jax.random.key(0)` by default.
       train: whether the model runs in training mode, in which batch normalization mixes examples.
 
+    Returns:
+      The function of parameters and a batch.
+
     Raises:
       TypeError: `objective` or `key` of the wrong kind.
 

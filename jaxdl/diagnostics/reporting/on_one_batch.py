@@ -86,3 +86,4 @@ DIAGNOSTICS: tuple[tuple[str, Diagnostic], ...] = (
     ("spectral density", _density),
     ("loss landscape", _landscape),
 )
+"""What `report` runs, in this order: pairs of a name and a function of objective, parameters and batch."""

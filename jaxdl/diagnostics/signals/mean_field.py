@@ -23,7 +23,12 @@ SMALLEST, LARGEST = 1e-10, 1e10  # of lengths that are told apart from 0 and fro
 
 
 class Curves(NamedTuple):
-    """q and c of the pre-activations of layers 1 to depth, `(depth,)` each."""
+    """q and c of the pre-activations of layers 1 to depth, `(depth,)` each.
+
+    Attributes:
+      length: q, the mean square of the pre-activations.
+      correlation: c, between two inputs, in [-1, 1].
+    """
 
     length: jax.Array
     correlation: jax.Array

@@ -135,6 +135,12 @@ def measure_signals(moment: Any) -> SignalPropagation:
 
     Args:
       moment: what the step hands to a measure, with `objective, params, model_state, batch, key`.
+
+    Returns:
+      A `SignalPropagation`, arrays `(layers,)`.
+
+    Raises:
+      ValueError: a model without a layer that multiplies by a matrix or a filter.
     """
     context: dict[str, Any] = dict(model_state=moment.model_state, key=moment.key, train=True)
     plan = make_plan(moment.objective, moment.params, moment.batch, **context)

@@ -146,6 +146,12 @@ def measure_unit_health(moment: Any) -> UnitHealth:
 
     Args:
       moment: what the step hands to a measure, with `objective, params, model_state, batch, key`.
+
+    Returns:
+      A `UnitHealth` of that batch.
+
+    Raises:
+      NotApplicable: no layer has an activation of its own before a later one.
     """
     context: dict[str, Any] = dict(model_state=moment.model_state, key=moment.key, train=True)
     plan = make_plan(moment.objective, moment.params, moment.batch, **context)

@@ -80,6 +80,9 @@ def irnn(features: int, *, scale: float = 1.0, stddev: float = 0.001, dtype: Any
       stddev: of the input kernel, N(0, stddev^2), > 0. The paper's 0.001.
       dtype: of the computation.
 
+    Returns:
+      A `flax.linen.SimpleCell`.
+
     Raises:
       ValueError: a number out of its range.
 
@@ -123,6 +126,9 @@ def make_cell(cell: str | MakeCell, features: int, *, dtype: Any = None) -> nn.R
         `functools.partial` of one.
       features: units, >= 1.
       dtype: of the computation; `None` infers it from inputs and parameters.
+
+    Returns:
+      The cell.
 
     Raises:
       ValueError: an unknown name, no unit.

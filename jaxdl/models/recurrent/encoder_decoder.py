@@ -157,6 +157,12 @@ def gnmt(
       num_layers: of encoder and of decoder, the paper's 8.
       dropout_rate, start_token, end_token, dtype: see `EncoderDecoder`.
 
+    Returns:
+      An `EncoderDecoder`.
+
+    Raises:
+      ValueError: `num_layers` below 1.
+
     References:
       Wu et al., "Google's neural machine translation system", 2016, section 3.
     """

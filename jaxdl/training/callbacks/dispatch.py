@@ -17,6 +17,9 @@ METHODS = {
 class CallbackError(RuntimeError):
     """A callback raised; its own exception is `__cause__`.
 
+    Args:
+      error: what it raised, for the message; the others are attributes.
+
     Attributes:
       callback: the one that raised.
       event: what it was told.
@@ -39,6 +42,9 @@ class Callbacks:
     """The callbacks of one run, told every event in their order.
 
     `tell` checks that the events come as the protocol promises, so that nobody can break it unseen.
+
+    Args:
+      callbacks: `Callback`s or functions of one event.
     """
 
     def __init__(self, callbacks: Sequence[Callback | Callable[[Event], None]]) -> None:

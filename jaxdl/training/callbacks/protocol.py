@@ -122,6 +122,7 @@ class RunEnd:
 
 
 Event = RunStart | Steps | Evaluation | Saved | RunEnd
+"""What a callback is told: one of the kinds of events."""
 
 
 class Callback:

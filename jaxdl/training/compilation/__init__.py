@@ -8,10 +8,8 @@ from jaxdl.training.compilation.stopwatch import RecompilationWarning as Recompi
 from jaxdl.training.compilation.stopwatch import Stopwatch as Stopwatch
 
 __all__ = [
-    "CompiledOnce",
     "RecompilationError",
     "RecompilationWarning",
-    "Stopwatch",
     "compiled_once",
     "keep_compiled_programs",
 ]

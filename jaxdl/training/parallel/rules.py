@@ -14,7 +14,12 @@ AXIS = "data"
 
 @dataclass(frozen=True)
 class FullySharded:
-    """A rule by which parameters are sharded; made by `fully_sharded`."""
+    """A rule by which parameters are sharded; made by `fully_sharded`.
+
+    Attributes:
+      min_size: entries from which a parameter is sharded.
+      where: parameters that may be sharded, see `jaxdl.tree`; None for all.
+    """
 
     min_size: int
     where: Where
@@ -43,6 +48,9 @@ def fully_sharded(*, min_size: int = 4096, where: Where = None) -> FullySharded:
     Args:
       min_size: entries from which a parameter is sharded; smaller ones are not worth the messages.
       where: parameters that may be sharded, see `jaxdl.tree`; None for all.
+
+    Returns:
+      The rule.
 
     Raises:
       ValueError: `min_size` below 1; when used on several devices, nothing that can be sharded.

@@ -122,6 +122,13 @@ def member(states: TrainState, index: int) -> TrainState:
     Of a member that early stopping has ended that is its best state, where it is kept. Under `guard="stop"` the step
     counter of a member has gone on; `bad_step` says where the others stand still.
 
+    Args:
+      states: the stacked states of `ManyRuns`.
+      index: of the member; negative ones count from the end.
+
+    Returns:
+      A state without a member axis.
+
     Raises:
       IndexError: there is no such member.
     """
