@@ -128,7 +128,7 @@ def judge_weights(run: Run, arms: Mapping[str, Arm], before: np.ndarray, blank: 
     run.find(
         f"L1 by proximal steps leaves more than {SPARSE:.0%} of the first layer's weights at exactly 0",
         "in every seed",
-        rules.every_seed(share["L1, proximal"] > SPARSE),
+        full_length(run, rules.every_seed(share["L1, proximal"] > SPARSE), arms["none"].test.shape[1]),
         remark=f"{share['L1, proximal'].mean():.1%} on the mean; test accuracy "
         f"{arms['L1, proximal'].test[:, -1].mean():.2f} %, {arms['none'].test[:, -1].mean():.2f} without penalty. The "
         "bound was 50 % before a run on digits, which has 28 %: every mini-batch moves some weights off 0 again",

@@ -140,7 +140,7 @@ EXPERIMENT = Experiment(
     source="Nielsen, Neural Networks and Deep Learning (2015), chapter 3, one run each",
     seconds={"digits": 30, "mnist": 90},
     presets={
-        "smoke": {"seeds": 5, "epochs": {"digits": 20, "mnist": 1}},
+        "smoke": {"seeds": 5, "epochs": {"digits": 20, "mnist": 4}},
         "default": {"seeds": 5, "epochs": {"digits": 1250, "mnist": 30}},
         "full": {"seeds": 10, "epochs": {"digits": 1250, "mnist": 30}},
     },
