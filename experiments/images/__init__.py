@@ -5,4 +5,5 @@ NAMES = (
     "permutation",
     "shifts",
     "relu_speed",
+    "mlp_baselines",
 )
