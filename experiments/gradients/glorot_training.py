@@ -79,7 +79,8 @@ def run(run: Run) -> None:
     run.note(
         f"Reduced: hidden layers of {run.settings['width'][run.dataset]} units, "
         f"{run.settings['images'][run.dataset]:,} training images, "
-        f"{run.settings['epochs'][run.dataset]} epochs. The paper's significance markers are not reproduced, and its networks of four sigmoid layers, which desaturate after a hundred epochs, are not trained."
+        f"{run.settings['epochs'][run.dataset]} epochs. The paper's significance markers are not "
+        "reproduced, and its networks of four sigmoid layers, which desaturate after a hundred epochs, are not trained."
     )
 
 

@@ -6,4 +6,5 @@ NAMES = (
     "permutation",
     "shifts",
     "relu_speed",
+    "mlp_baselines",
 )
