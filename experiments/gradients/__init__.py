@@ -9,4 +9,5 @@ NAMES = (
     "row_by_row",
     "very_deep",
     "linear_learning_time",
+    "lsuv_training",
 )
