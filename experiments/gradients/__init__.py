@@ -10,4 +10,5 @@ NAMES = (
     "very_deep",
     "linear_learning_time",
     "lsuv_training",
+    "random_walk",
 )

@@ -163,8 +163,8 @@ EXPERIMENT = Experiment(
     "orthogonal, He N(0, 2/fan_in), N(0, 0.01^2). The published run's recipe for all, RMSprop with decay 0.99, "
     "weight decay 5e-4 in the gradient, batches of 64, the rate a tenth from two thirds on; but the rate of every "
     "activation and start is the best of 0.002 (published), 0.0005 and 0.0001 by the validation loss of another "
-    "seed. MNIST: 20 epochs of the first 5,000 images (full: 30 of all); digits: 80 epochs. The loss at the end is that "
-    "of all images trained on.",
+    "seed. MNIST: 20 epochs of the first 5,000 images (full: 30 of all); digits: 80 epochs. The loss at the end is "
+    "that of all images trained on.",
     source="Mishkin and Matas 2016, released run on MNIST (convolutional, 50,000 updates); thresholds proposed",
     seconds={"digits": 110, "mnist": 150},
     presets={
