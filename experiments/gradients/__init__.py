@@ -10,4 +10,6 @@ NAMES = (
     "row_by_row",
     "very_deep",
     "linear_learning_time",
+    "lsuv_training",
+    "random_walk",
 )
