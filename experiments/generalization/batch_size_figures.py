@@ -24,7 +24,9 @@ def batch_size_figure(small: Trained, large: Trained, sizes: tuple[int, int], da
     middle.set(xticks=[0, 1], ylabel=f"test accuracy on {dataset} (%), a line is a seed")
     middle.set_xticklabels([f"batches of {size:,}" for size in sizes])
     right.set(xlabel="move of each unit's weights, relative to their length", ylabel="rise of the training loss")
-    right.set(xscale="log", yscale="log")
+    right.set(xscale="log", yscale="log", xticks=RADII)
+    right.set_xticklabels([f"{radius:g}" for radius in RADII])
+    right.minorticks_off()
     for axis in (left, middle, right):
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3)

@@ -151,7 +151,7 @@ def stopping_figure(ways: Mapping[str, Stopped], curve: np.ndarray, dataset: str
         taken = [int(np.argmin(row[:count])) for row, count in zip(curve, ways[name].epochs, strict=True)]
         left.plot(np.array(taken) + 1, curve[np.arange(len(curve)), taken], "o", color=colour, fillstyle="none",
                   label=f"{name}: parameters of")  # fmt: skip
-    left.set(xlabel="epoch", ylabel=f"validation cost on {dataset}", xscale="log", yscale="log")
+    left.set(xlabel="epoch", ylabel=f"validation cost on {dataset}", xscale="log")
     left.legend(fontsize=8)
     for i, (name, way) in enumerate(ways.items()):
         right.barh(i, way.cost.mean(), color=colours.get(name, "tab:gray"), alpha=0.5)
