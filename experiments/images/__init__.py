@@ -2,6 +2,7 @@
 
 NAMES = (
     "baselines",
+    "book_convolutions",
     "permutation",
     "shifts",
 )
