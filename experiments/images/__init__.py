@@ -1,10 +1,3 @@
 """Classifiers of images, from a linear layer to convolutions."""
 
-NAMES = (
-    "baselines",
-    "closed_forms",
-    "permutation",
-    "shifts",
-    "relu_speed",
-    "mlp_baselines",
-)
+NAMES = ("baselines", "closed_forms", "permutation", "shifts", "relu_speed", "mlp_baselines", "book_convolutions",)
