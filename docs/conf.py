@@ -13,6 +13,7 @@ html_title = "jaxdl"
 exclude_patterns = ["_build"]
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
+nb_execution_in_temp = True  # pages write reports and pictures
 nb_execution_timeout = 300
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "colon_fence"]

@@ -1,6 +1,8 @@
 """Text tables and empty pictures for the reports of measurements."""
 
+import io
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +58,15 @@ def finished(figure: "Figure", path: Any, title: str) -> "Figure":
         figure.suptitle("\n".join(broken), fontsize=9)
     if path is not None:
         figure.savefig(path, dpi=150)
+    # A notebook shows figures once pyplot is imported, which nothing here does; by this name it shows them without.
+    vars(figure)["_repr_png_"] = partial(_png, figure)
     return figure
+
+
+def _png(figure: "Figure") -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
 
 
 def single(argument: str, array: Any, *, ndim: int = 0) -> None:

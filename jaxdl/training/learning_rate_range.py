@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from jaxdl import checks
+from jaxdl.diagnostics.reports import finished
 from jaxdl.training.objective import Objective
 from jaxdl.training.state import TrainState, check_state
 from jaxdl.training.step import make_train_step
@@ -114,7 +115,7 @@ class LearningRateRange:
         axes.title.set_fontsize(8)
         axes.legend(fontsize=8)
         axes.grid(alpha=0.3)
-        return figure
+        return finished(figure, None, "")
 
 
 def learning_rate_range(

@@ -1,3 +1,6 @@
+import pickle
+import struct
+
 import numpy as np
 import pytest
 
@@ -24,6 +27,14 @@ def test_a_long_title_is_broken_and_the_picture_saved(tmp_path):
     assert finished(figure, None, "word " * 500).get_suptitle().count("\n") == 4
     assert figure.get_suptitle().endswith("word …")
     assert (tmp_path / "empty.png").stat().st_size > 1000
+
+
+def test_a_notebook_is_given_the_picture_without_pyplot():
+    figure, _ = canvas()
+    png = finished(figure, None, "title")._repr_png_()
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", png[16:24]) == tuple(figure.get_size_inches() * figure.dpi)
+    assert pickle.loads(pickle.dumps(figure)).get_suptitle() == "title"
 
 
 def test_single():
