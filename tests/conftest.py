@@ -20,6 +20,27 @@ import pytest
 CHECKOUT = Path(__file__).parents[1]
 
 
+def pytest_collection_modifyitems(items):
+    """Tests of modules that start processes come first: they are the longest, and the last ones should be short."""
+    items.sort(key=lambda item: not hasattr(item.module, "subprocess"))
+
+
+def pytest_collection_finish():
+    """What has been imported stays: the collector of garbage, a tenth of the time, need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """In place of `load`: modules stay whole, and a worker that is done takes tests over from the other's end."""
+    if config.getvalue("dist") == "load":
+        from xdist.scheduler import WorkStealingScheduling
+
+        return WorkStealingScheduling(config, log)
+
+
 @pytest.fixture
 def digits_like() -> tuple[np.ndarray, np.ndarray]:
     """120 random 4x4 images in [0, 1] with labels of ten classes."""

@@ -7,4 +7,7 @@ NAMES = (
     "weight_decay",
     "dropout",
     "dropout_curves",
+    "batch_size",
+    "maxout",
+    "early_stopping",
 )

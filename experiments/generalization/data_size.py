@@ -16,7 +16,7 @@ from experiments.harness.claims import Experiment, Result, Run
 from jaxdl.data import Examples
 
 ETA, DECAY_SHARE = 0.5, 1e-4  # lambda / n
-BOOK_UPDATES = 150_000
+BOOK_UPDATES, MACHINE_TOLERANCE = 150_000, 0.005
 SIZES = {
     "digits": (50, 100, 200, 500, 1000),
     "mnist": (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000),
@@ -48,13 +48,14 @@ def run(run: Run) -> None:
     network = {size: accuracies(run, size, updates) for size in sizes}
     largest = run.settings["largest_machine"]
     machines = kernel_machine.accuracies(
-        run.splits.train, run.splits.validation, [size for size in sizes if size <= largest]
-    )
+        run.splits.train, run.splits.validation, [size for size in sizes if size <= largest],
+        scale=kernel_machine.BOOK_SCALE if run.dataset == "mnist" else 1.0,
+    )  # fmt: skip
     for size, values in network.items():
         for seed, value in enumerate(values):
-            run.record(quantity="validation_accuracy", size=size, seed=seed, percent=float(value))
-    for size, value in machines.items():
-        run.record(quantity="machine", size=size, percent=value)
+            run.record(
+                quantity="validation_accuracy", size=size, seed=seed, percent=float(value), machine=machines.get(size)
+            )
     judge(run, network, machines, updates)
     rows = []
     for size, values in network.items():
@@ -111,7 +112,7 @@ def judge(run: Run, network: Mapping[int, np.ndarray], machines: Mapping[int, fl
     run.find(
         f"more images never make it worse, from {growing[0]:,} to {growing[-1]:,}",
         "in every seed, from each size to the next",
-        at_full_length(rules.every_seed((steps >= 0).all(1))),
+        at_full_length(rules.every_seed(np.all(steps >= 0, axis=1))),
         published="69.09 % to 95.85 %" if mnist else "",
         remark=f"the smallest step is {steps.min():.2f} points",
         row="X12",
@@ -119,7 +120,7 @@ def judge(run: Run, network: Mapping[int, np.ndarray], machines: Mapping[int, fl
     run.find(
         "negative control, the rule must fail: it grows in the opposite order of sizes",
         "must fail: in every seed, from each size to the next smaller one",
-        rules.every_seed((steps <= 0).all(1)),
+        rules.every_seed(np.all(steps <= 0, axis=1)),
         control=True,
         row="X12",
     )
@@ -128,7 +129,7 @@ def judge(run: Run, network: Mapping[int, np.ndarray], machines: Mapping[int, fl
     run.find(
         f"the network is above the support vector machine at every size up to {max(machines):,}",
         "in every seed and at every size; the machine has no randomness",
-        at_full_length(rules.every_seed((leads > 0).all(1))),
+        at_full_length(rules.every_seed(np.all(leads > 0, axis=1))),
         published="at all nine sizes" if mnist else "",
         remark=f"the smallest lead is {leads.min():.2f} points, at {list(machines)[nearest]:,} images on the mean",
         row="X12",
@@ -155,10 +156,11 @@ def judge(run: Run, network: Mapping[int, np.ndarray], machines: Mapping[int, fl
     far = max(machines, key=lambda size: abs(machines[size] - STORED[size][1]))
     run.find(
         "support vector machine with the parameters of 2013: the book's accuracies",
-        "every size within 0.25 points, no randomness (engineering choice); the farthest is shown",
-        rules.exact(machines[far], STORED[far][1], 0.25, unit=" %"),
+        f"every size within {MACHINE_TOLERANCE:g} points, half an image, no randomness; the farthest is shown",
+        rules.exact(machines[far], STORED[far][1], MACHINE_TOLERANCE, unit=" %"),
         published=", ".join(f"{STORED[size][1]:.2f}" for size in machines) + " %",
-        remark=f"the farthest is that of {far:,} images",
+        remark=f"the farthest is that of {far:,} images. Bytes are divided by 256, as in the book's data; by 255, "
+        "as everywhere else here, they give 0.02 to 0.21 points more up to 10,000 images",
         row="X12",
     )
 
@@ -170,7 +172,7 @@ EXPERIMENT = Experiment(
     setup="The first images of the training split; 30 hidden sigmoids, ten sigmoid outputs with cross-entropy, weights "
     "and biases N(0, 1), batches of 10, eta 0.5, lambda 1e-4 times the number of images, 150,000 updates at every size "
     "(digits: 15,000); validation accuracy after the last. Support vector machine: radial kernel, gamma 1/784, C 1, on "
-    "the same images up to 20,000 (full preset: 50,000).",
+    "the same images up to 20,000 (full preset: 50,000), bytes divided by 256.",
     source="Nielsen, Neural Networks and Deep Learning (2015), chapter 3, one run each",
     seconds={"digits": 25, "mnist": 290},
     presets={

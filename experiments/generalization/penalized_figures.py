@@ -39,7 +39,7 @@ def weights_figure(arms: Mapping[str, Arm], before: np.ndarray, shape: Sequence[
     rows = {"before training": (before, "tab:gray")}
     rows |= {name: (arm.kernels, COLOURS[name]) for name, arm in arms.items()}
     grid = figure.add_gridspec(len(rows), UNITS + 4)
-    edges = np.linspace(-3, 3, 121)
+    edges = np.linspace(-3, 3, 121).tolist()
     for row, (name, (kernels, colour)) in enumerate(rows.items()):
         limit = float(np.quantile(np.abs(kernels[0][:, :UNITS]), 0.995)) or 1.0
         for unit in range(UNITS):

@@ -5,6 +5,7 @@ NAMES = (
     "depth",
     "initialization",
     "signal",
+    "glorot_training",
     "deep_rescue",
     "row_by_row",
     "very_deep",

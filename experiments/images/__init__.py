@@ -2,6 +2,7 @@
 
 NAMES = (
     "baselines",
+    "closed_forms",
     "permutation",
     "shifts",
     "relu_speed",

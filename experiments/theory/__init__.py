@@ -3,7 +3,9 @@
 NAMES = (
     "representation",
     "backprop_cost",
+    "ten_steps",
     "regression",
     "per_example",
     "saddle_points",
+    "exact_checks",
 )

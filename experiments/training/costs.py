@@ -190,7 +190,7 @@ EXPERIMENT = Experiment(
         "smoke": {
             "seeds": 5,
             "widths": (30,),
-            "epochs": {"digits": 10, "mnist": 1},
+            "epochs": {"digits": 10, "mnist": 3},
             "updates": {"digits": 100, "mnist": 500},
         },
         "default": {

@@ -47,7 +47,7 @@ LOSSES = {"quadratic": quadratic, "cross-entropy": losses.sigmoid_cross_entropy}
 def curves(cost: str, etas: Sequence[float]) -> dict[tuple[str, float], Curve]:
     """Gradient descent from every start at every rate."""
     # The one example many times over: an epoch is then all the steps. One more, as outputs are those before a step.
-    data = Examples(jnp.ones((STEPS + 1, 1)), jnp.zeros((STEPS + 1, 1)))
+    data = Examples(np.ones((STEPS + 1, 1), np.float32), np.zeros((STEPS + 1, 1), np.float32))
     model = jaxdl.models.MLP((1,))
     objective = training.supervised(model, LOSSES[cost], metrics={"output": lambda z, _: nn.sigmoid(z)[:, 0]})
 

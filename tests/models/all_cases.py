@@ -2,8 +2,10 @@
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 import optax
 import pytest
 
@@ -20,10 +22,25 @@ each_case = pytest.mark.parametrize(
 )
 
 
+def drawn(case: Case) -> dict[str, Any]:
+    """Variables of the shapes and scales of `case.init`, by NumPy: the laws hold for any, and initializers take as long
+    to compile as all else."""
+    draws = np.random.RandomState(0)
+
+    def leaf(path: Any, like: jax.ShapeDtypeStruct) -> np.ndarray:
+        name = path[-1].key
+        if path[0].key != "params":
+            return np.full(like.shape, float(name == "var"), like.dtype)
+        spread = np.sqrt(2 / np.prod(like.shape[:-1])) if len(like.shape) > 1 else 0.1
+        return (float(name == "scale") + spread * draws.standard_normal(like.shape)).astype(like.dtype)
+
+    return jax.tree_util.tree_map_with_path(leaf, jax.eval_shape(case.init, jax.random.key(0)))
+
+
 def begun(case: Case) -> tuple[training.TrainStep, training.TrainState]:
     """A step of momentum: Adam would make steps of full length of gradients that are 0 but for rounding."""
     tx = optax.sgd(0.05, momentum=0.9)
-    variables = case.init(jax.random.key(0))
+    variables = drawn(case)
     model_state = {name: value for name, value in variables.items() if name != "params"}
     state = training.make_state(variables["params"], tx, key=jax.random.key(1), model_state=model_state)
     return training.make_train_step(case.objective, tx), state

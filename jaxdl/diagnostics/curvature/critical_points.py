@@ -13,6 +13,7 @@ from jaxdl import checks
 from jaxdl.diagnostics.curvature import critical_report
 from jaxdl.diagnostics.curvature.spectrum import finite_eigh, ritz
 from jaxdl.diagnostics.curvature.streaming import Problem, problem
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.structure.preparation import prepared
 from jaxdl.tree import norm, num_entries
@@ -35,7 +36,7 @@ class Signs(NamedTuple):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class CriticalPoint:
+class CriticalPoint(Stackable):
     """Loss, gradient and spectrum at a point; what is made of them depends on `Thresholds`.
 
     Attributes:
@@ -75,10 +76,6 @@ class CriticalPoint:
           the Ritz values that are known have one sign, but not all eigenvalues are known.
         """
         return critical_report.kind(self, thresholds)
-
-    def __getitem__(self, index: Any) -> "CriticalPoint":
-        """One of several stacked points."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self, thresholds: Thresholds = DEFAULTS) -> str:
         """Loss, gradient norm, number of negative, flat and positive eigenvalues, ends of the spectrum, as text."""

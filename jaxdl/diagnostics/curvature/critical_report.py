@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxdl.diagnostics.reporting.reports import canvas, cell, finished, single, text_table
+from jaxdl.diagnostics.reporting.reports import canvas, cell, finished, text_table
+from jaxdl.diagnostics.reporting.stacked import single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def signs(point: "CriticalPoint", thresholds: Thresholds) -> "Signs":
     """How many eigenvalues lie below, within and above the tolerance; none anywhere if they are not finite."""
     from jaxdl.diagnostics.curvature.critical_points import Signs
 
-    single("point", point.eigenvalues, ndim=1)
+    single("point", point.eigenvalues, ("eigenvalues",))
     values = np.asarray(point.eigenvalues, np.float64)
     if not np.isfinite(values).all():
         return Signs(0, 0, 0)
@@ -74,7 +75,7 @@ def verdict(point: "CriticalPoint", thresholds: Thresholds = DEFAULTS) -> str:
 
 def plot(point: "CriticalPoint", path: Any = None, *, title: str | None = None) -> "Figure":
     """Draws the eigenvalues in rising order; see `CriticalPoint.plot`."""
-    single("point", point.eigenvalues, ndim=1)
+    single("point", point.eigenvalues, ("eigenvalues",))
     values = np.asarray(point.eigenvalues, np.float64)
     places, negative = np.arange(1, len(values) + 1), values < 0
     figure, axes = canvas()

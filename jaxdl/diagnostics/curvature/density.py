@@ -12,6 +12,7 @@ from jaxdl import checks
 from jaxdl.diagnostics.curvature import density_report
 from jaxdl.diagnostics.curvature.spectrum import lanczos_vectors, ritz
 from jaxdl.diagnostics.curvature.streaming import problem
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.structure.preparation import prepared
 from jaxdl.tree import num_entries
@@ -25,7 +26,7 @@ MARGIN = 6  # standard deviations of the broadening that the grid reaches beyond
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class SpectralDensity:
+class SpectralDensity(Stackable):
     """How the eigenvalues of a Hessian are distributed; a pytree of arrays.
 
     Attributes:
@@ -58,10 +59,6 @@ class SpectralDensity:
     def share_of(self, chosen: Any) -> tuple[jax.Array, jax.Array]:
         """Share of the eigenvalues at the nodes chosen, `(..., probes, k)` bool, and its standard error over probes."""
         return _mean_and_error(jnp.where(chosen, self.weights, 0).sum(-1))
-
-    def __getitem__(self, index: Any) -> "SpectralDensity":
-        """One of several stacked measurements."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self, thresholds: Thresholds = DEFAULTS) -> str:
         """Shares of negative, flat and positive eigenvalues, and the first two moments, as text."""

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxdl.diagnostics.reporting.reports import canvas, cell, finished, percent, single, text_table
+from jaxdl.diagnostics.reporting.reports import canvas, cell, finished, percent, text_table
+from jaxdl.diagnostics.reporting.stacked import single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def table(found: "SpectralDensity", thresholds: Thresholds = DEFAULTS) -> str:
     """One line a share or moment, with its standard error over the probes."""
-    single("density", found.grid, ndim=1)
+    single("density", found.grid, ("points",))
     quantities = {
         **_shares(found, thresholds), "mean eigenvalue": found.moment(1), "mean square": found.moment(2),
     }  # fmt: skip
@@ -25,7 +26,7 @@ def table(found: "SpectralDensity", thresholds: Thresholds = DEFAULTS) -> str:
 
 def verdict(found: "SpectralDensity", thresholds: Thresholds = DEFAULTS) -> str:
     """Where the eigenvalues are, and what shares of them are negative, flat and positive."""
-    single("density", found.grid, ndim=1)
+    single("density", found.grid, ("points",))
     nodes = np.asarray(found.nodes, np.float64)
     if not np.isfinite(nodes).all():
         return "spectrum is not finite: the Hessian holds NaN or infinity"
@@ -39,7 +40,7 @@ def verdict(found: "SpectralDensity", thresholds: Thresholds = DEFAULTS) -> str:
 
 def plot(found: "SpectralDensity", path: Any = None, *, title: str | None = None) -> "Figure":
     """Draws the density over the eigenvalue, down to a thousandth of an eigenvalue per broadening."""
-    single("density", found.grid, ndim=1)
+    single("density", found.grid, ("points",))
     figure, axes = canvas()
     density = np.asarray(found.density, np.float64)
     axes.plot(np.asarray(found.grid), density)

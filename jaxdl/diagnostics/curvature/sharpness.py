@@ -10,6 +10,7 @@ import numpy as np
 from jaxdl import checks
 from jaxdl.diagnostics.curvature.spectrum import lanczos_vectors, top_eigenvalues
 from jaxdl.diagnostics.reporting.reports import canvas, cell, finished, text_table
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.structure.preparation import prepared
 from jaxdl.tree import num_entries
@@ -22,7 +23,7 @@ PyTree = Any
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Sharpness:
+class Sharpness(Stackable):
     """The largest eigenvalue of a Hessian by few Lanczos iterations; stacks under `scan` and `vmap`.
 
     Attributes:
@@ -34,10 +35,6 @@ class Sharpness:
     top: jax.Array
     residual: jax.Array
     num_lanczos: int = field(default=0, metadata={"static": True})
-
-    def __getitem__(self, index: Any) -> "Sharpness":
-        """One of several stacked measurements, or some."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self) -> str:
         """One line a measurement, as text."""

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import checks
-from jaxdl.diagnostics.reporting.reports import canvas, finished, single, text_table
+from jaxdl.diagnostics.reporting.reports import canvas, finished, text_table
+from jaxdl.diagnostics.reporting.stacked import Stackable, single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ CHUNK = 1024
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class SignArgument:
+class SignArgument(Stackable):
     """How many of the samples have positive signs only, in each dimension.
 
     Attributes:
@@ -52,13 +53,9 @@ class SignArgument:
         """`(..., dimensions)`, the share of independent samples less 2^-K, in standard errors."""
         return (np.asarray(self.independent) / self.num_samples - self.expected) / self.standard_errors
 
-    def __getitem__(self, index: Any) -> "SignArgument":
-        """One of several stacked samplings."""
-        return jax.tree.map(lambda array: array[index], self)
-
     def table(self) -> str:
         """One line a dimension, as text."""
-        single("argument", self.independent, ndim=1)
+        single("argument", self.independent, ("dimensions",))
         shares = np.stack([np.asarray(self.independent), np.asarray(self.matrices)], 1) / self.num_samples
         rows = [
             [str(k), f"{expected:.3g}", f"{a:.3g}", f"{offset:+.2f}", f"{b:.3g}"]
@@ -68,7 +65,7 @@ class SignArgument:
 
     def verdict(self, thresholds: Thresholds = DEFAULTS) -> str:
         """A sentence: whether independent signs give 2^-K, and how far below random matrices lie."""
-        single("argument", self.independent, ndim=1)
+        single("argument", self.independent, ("dimensions",))
         far = float(np.abs(self.offsets()).max())
         holds = "as they must" if far <= thresholds.sampling_errors else "which they must not"
         last = int(np.argmax(self.dimensions))
@@ -81,7 +78,7 @@ class SignArgument:
 
     def plot(self, path: Any = None, *, title: str | None = None) -> "Figure":
         """Draws both probabilities over K, with 2^-K and the asymptote of random matrices."""
-        single("argument", self.independent, ndim=1)
+        single("argument", self.independent, ("dimensions",))
         dims = np.asarray(self.dimensions)
         figure, axes = canvas()
         axes.plot(dims, self.expected, color="tab:blue", label="2^-K")

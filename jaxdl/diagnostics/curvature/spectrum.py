@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxdl import checks
 from jaxdl.diagnostics.curvature import spectrum_report
 from jaxdl.diagnostics.curvature.streaming import problem
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.structure.preparation import prepared
 from jaxdl.optimizers.curvature import HIGHEST, Function, lanczos
@@ -25,7 +26,7 @@ WHOLE, PART = 256, 64  # parameters up to which the whole space is taken, and La
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Eigenvalues:
+class Eigenvalues(Stackable):
     """Eigenvalues at the ends of the spectrum of a Hessian H; a pytree of arrays.
 
     Attributes:
@@ -47,10 +48,6 @@ class Eigenvalues:
     smallest_vectors: PyTree | None = None
     num_parameters: int = field(default=0, metadata={"static": True})
     num_lanczos: int = field(default=0, metadata={"static": True})
-
-    def __getitem__(self, index: Any) -> "Eigenvalues":
-        """One of several stacked measurements."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self) -> str:
         """One line an eigenvalue, as text."""

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxdl.diagnostics.reporting.reports import canvas, cell, finished, single, text_table
+from jaxdl.diagnostics.reporting.reports import canvas, cell, finished, text_table
+from jaxdl.diagnostics.reporting.stacked import single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def table(found: "Eigenvalues") -> str:
     """One line an eigenvalue: which, value, residual."""
-    single("eigenvalues", found.largest, ndim=1)
+    single("eigenvalues", found.largest, ("eigenvalues",))
     rows = [
         [f"{end} {i + 1}", cell(float(value)), cell(float(residual))]
         for end, values, residuals in _ends(found)
@@ -26,7 +27,7 @@ def table(found: "Eigenvalues") -> str:
 
 def verdict(found: "Eigenvalues", thresholds: Thresholds = DEFAULTS) -> str:
     """What the ends say of the curvature, and which of them are not resolved."""
-    single("eigenvalues", found.largest, ndim=1)
+    single("eigenvalues", found.largest, ("eigenvalues",))
     values, residuals = (
         np.concatenate(parts) for parts in ([e[1] for e in _ends(found)], [e[2] for e in _ends(found)])
     )
@@ -55,7 +56,7 @@ def verdict(found: "Eigenvalues", thresholds: Thresholds = DEFAULTS) -> str:
 
 def plot(found: "Eigenvalues", path: Any = None, *, title: str | None = None) -> "Figure":
     """Draws each eigenvalue with its residual as a bar; see `Eigenvalues.plot`."""
-    single("eigenvalues", found.largest, ndim=1)
+    single("eigenvalues", found.largest, ("eigenvalues",))
     figure, axes = canvas()
     labels = []
     for end, values, residuals in _ends(found):

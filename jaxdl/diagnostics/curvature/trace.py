@@ -11,7 +11,8 @@ import numpy as np
 
 from jaxdl import checks
 from jaxdl.diagnostics.curvature.streaming import problem
-from jaxdl.diagnostics.reporting.reports import canvas, finished, single, text_table
+from jaxdl.diagnostics.reporting.reports import canvas, finished, text_table
+from jaxdl.diagnostics.reporting.stacked import Stackable, single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.structure.preparation import prepared
 from jaxdl.optimizers.curvature import HIGHEST
@@ -24,7 +25,7 @@ PyTree = Any
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class TraceEstimate:
+class TraceEstimate(Stackable):
     """Independent unbiased estimates of the trace of a Hessian.
 
     Attributes:
@@ -48,20 +49,16 @@ class TraceEstimate:
             return jnp.full_like(self.trace, jnp.nan)
         return jnp.std(self.samples, axis=-1, ddof=1) / jnp.sqrt(num)
 
-    def __getitem__(self, index: Any) -> "TraceEstimate":
-        """One of several stacked estimates."""
-        return jax.tree.map(lambda array: array[index], self)
-
     def table(self) -> str:
         """Trace, standard error, mean eigenvalue and number of probes, as text."""
-        single("estimate", self.samples, ndim=1)
+        single("estimate", self.samples, ("probes",))
         values = (float(self.trace), float(self.standard_error), float(self.trace) / self.num_parameters)
         cells = [*(f"{value:.4g}" for value in values), str(self.samples.shape[-1])]
         return text_table(("trace", "standard error", "mean eigenvalue", "probes"), [cells])
 
     def verdict(self, thresholds: Thresholds = DEFAULTS) -> str:
         """The trace with its standard error, and whether that tells its sign."""
-        single("estimate", self.samples, ndim=1)
+        single("estimate", self.samples, ("probes",))
         trace, error = float(self.trace), float(self.standard_error)
         if not np.isfinite(trace):
             return "trace is not finite: the Hessian holds NaN or infinity"
@@ -72,7 +69,7 @@ class TraceEstimate:
 
     def plot(self, path: Any = None, *, title: str | None = None) -> "Figure":
         """Draws the mean of the first probes, with its standard error, against their number."""
-        single("estimate", self.samples, ndim=1)
+        single("estimate", self.samples, ("probes",))
         samples = np.asarray(self.samples, np.float64)
         counts = np.arange(1, len(samples) + 1)
         means = np.cumsum(samples) / counts

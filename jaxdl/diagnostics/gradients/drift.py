@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxdl.diagnostics.reporting.layer_axis import layer_ticks
 from jaxdl.diagnostics.reporting.reports import finished
+from jaxdl.diagnostics.reporting.stacked import Stackable, single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.tree import divisor, layer_of, leaf_paths, norm
 
@@ -22,7 +23,7 @@ PyTree = Any
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class ParameterDrift:
+class ParameterDrift(Stackable):
     """Where every layer's parameters are, seen from their start.
 
     Attributes:
@@ -35,10 +36,6 @@ class ParameterDrift:
     cosine: jax.Array
     distance: jax.Array
     layers: tuple[str, ...] = field(metadata={"static": True})
-
-    def __getitem__(self, index: Any) -> "ParameterDrift":
-        """One of several stacked measurements, such as `drift[0]`."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self) -> str:
         """One line a layer."""
@@ -148,9 +145,5 @@ def _by_number(name: str) -> list[tuple[bool, int, str]]:
 
 
 def _columns(drift: ParameterDrift) -> tuple[np.ndarray, np.ndarray]:
-    shape = np.shape(drift.cosine)
-    if len(shape) != 1:
-        raise ValueError(
-            f"drift: expected one measurement, arrays of shape (layers,); got shape {shape}. Pick one: drift[0]."
-        )
+    single("drift", drift.cosine, ("layers",))
     return np.asarray(drift.cosine, np.float64), np.asarray(drift.distance, np.float64)

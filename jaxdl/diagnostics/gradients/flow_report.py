@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxdl.diagnostics.reporting.layer_axis import layer_curves, layer_ticks
 from jaxdl.diagnostics.reporting.reports import cell, finished
+from jaxdl.diagnostics.reporting.stacked import single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def table(flow: "GradientFlow") -> str:
     """One line a layer: error signal, its ratio to the next layer's, weight gradient, update over weight."""
-    _single(flow)
+    single("flow", flow.error_signal, ("layers",))
     columns = ("error signal", "ratio to next", "weight gradient", "update/weight")
     values = (flow.error_signal, flow.ratio_to_next, flow.weight_gradient, flow.update_to_weight)
     width = max(len("layer"), *(len(name) for name in flow.layers))
@@ -36,7 +37,7 @@ def verdict(flow: "GradientFlow", thresholds: Thresholds = DEFAULTS) -> str:
     in a network with one, the sentence follows the weight gradient instead, with wider bounds per layer. The output
     layer, whose signal is the residual itself, is left out unless the drop before it is a hundredfold.
     """
-    _single(flow)
+    single("flow", flow.error_signal, ("layers",))
     signal = np.asarray(flow.error_signal, np.float64)
     weight = np.asarray(flow.weight_gradient, np.float64)
     matrix = np.asarray(flow.matrix, bool)
@@ -123,11 +124,3 @@ def plot(flow: "GradientFlow", path: Any = None, *, steps: Any = None, title: st
     axes.set_ylabel("norm" if signal.ndim == 1 else "norm of the error signal")
     axes.grid(alpha=0.3)
     return finished(figure, path, title or "")
-
-
-def _single(flow: "GradientFlow") -> None:
-    shape = np.shape(flow.error_signal)
-    if len(shape) != 1:
-        raise ValueError(
-            f"flow: expected one measurement, arrays of shape (layers,); got shape {shape}. Pick one, such as flow[0]."
-        )

@@ -11,6 +11,7 @@ import optax
 
 from jaxdl import checks
 from jaxdl.diagnostics.gradients import flow_report
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.structure.layers import Layer, Structure, find_structure, flat_inputs
 from jaxdl.diagnostics.structure.preparation import as_objective, prepared
@@ -26,7 +27,7 @@ PyTree = Any
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class GradientFlow:
+class GradientFlow(Stackable):
     """Gradient norms in forward layer order; a pytree of arrays, so it stacks under `scan` and `vmap`.
 
     Attributes:
@@ -53,10 +54,6 @@ class GradientFlow:
         """`(..., layers)`, error signal over that of the next layer: below 1 it shrinks towards the input; last NaN."""
         ratios = self.error_signal[..., :-1] / self.error_signal[..., 1:]
         return jnp.concatenate([ratios, jnp.full_like(self.error_signal[..., -1:], jnp.nan)], -1)
-
-    def __getitem__(self, index: Any) -> "GradientFlow":
-        """One of several stacked measurements, such as `flow[0]`."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self) -> str:
         """One line a layer, in forward order, as text."""

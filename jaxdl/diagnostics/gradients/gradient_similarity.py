@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxdl.diagnostics.gradients import similarity_report
 from jaxdl.diagnostics.gradients.directional import Losses
 from jaxdl.diagnostics.per_example import gradient_gram
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ PyTree = Any
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class GradientSimilarity:
+class GradientSimilarity(Stackable):
     """Cosines between the gradients of the examples of a batch; a pytree of arrays.
 
     Attributes:
@@ -30,10 +31,6 @@ class GradientSimilarity:
 
     cosines: jax.Array
     norms: jax.Array
-
-    def __getitem__(self, index: Any) -> "GradientSimilarity":
-        """One of several stacked measurements, such as `similarities[0]`."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self) -> str:
         """One line an example: its norm, its mean cosine to the others, the most alike and the most opposed one."""

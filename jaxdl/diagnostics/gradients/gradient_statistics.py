@@ -18,6 +18,7 @@ from jaxdl.diagnostics.per_example.norms import (
     per_layer_gradient_norms,
 )
 from jaxdl.diagnostics.per_example.plan import make_plan
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.structure.layers import Layer, find_structure
 from jaxdl.tree import joint_norm, layer_of, leaf_norms, leaf_paths, norm, num_examples
@@ -30,7 +31,7 @@ PyTree = Any
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class GradientStatistics:
+class GradientStatistics(Stackable):
     """Gradients g_i of the examples of a batch and their mean g; layers in forward order. A pytree of arrays.
 
     Attributes:
@@ -58,10 +59,6 @@ class GradientStatistics:
         noiseless = self.deviation == 0
         ratio = self.mean_norm / jnp.where(noiseless, 1, self.deviation)
         return jnp.where(noiseless, jnp.where(self.mean_norm == 0, jnp.nan, jnp.inf), ratio)
-
-    def __getitem__(self, index: Any) -> "GradientStatistics":
-        """One of several stacked measurements, such as `statistics[0]`."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self) -> str:
         """One line a layer, in forward order, as text."""

@@ -14,6 +14,7 @@ from jaxdl.diagnostics.gradients.chunks import over_chunks
 from jaxdl.diagnostics.gradients.directional import Losses, inner_products, sum_of_gradients, widened
 from jaxdl.diagnostics.per_example.norms import twice
 from jaxdl.diagnostics.per_example.plan import make_plan
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.tree import num_examples
 
@@ -25,7 +26,7 @@ PyTree = Any
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Influence:
+class Influence(Stackable):
     """Influence of every training example on the loss of a test example; a pytree of arrays.
 
     Attributes:
@@ -45,10 +46,6 @@ class Influence:
     def opponents(self) -> jax.Array:
         """`(..., num)`, the training examples of the lowest scores, the lowest first."""
         return jax.lax.top_k(-self.scores, self.num)[1]
-
-    def __getitem__(self, index: Any) -> "Influence":
-        """One of several stacked measurements, such as `influences[0]`."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self) -> str:
         """The strongest proponents and opponents with their scores, as text."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxdl.diagnostics.reporting.reports import finished, percent
+from jaxdl.diagnostics.reporting.stacked import single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -82,9 +83,5 @@ def plot(influence: "Influence", path: Any = None, *, title: str | None = None) 
 
 def _ranked(influence: "Influence") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     scores = np.asarray(influence.scores, np.float64)
-    if scores.ndim != 1:
-        raise ValueError(
-            f"influence: expected one measurement, scores of shape (train,); got shape {scores.shape}. "
-            "Pick one, such as influence[0]."
-        )
+    single("influence", scores, ("train",))
     return scores, np.asarray(influence.proponents), np.asarray(influence.opponents)

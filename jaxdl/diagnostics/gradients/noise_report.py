@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxdl.diagnostics.reporting.reports import finished, percent
+from jaxdl.diagnostics.reporting.stacked import single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def table(found: "NoiseScale") -> str:
     """The scale and what it is made of, then steps and examples for batches from a tenth to ten times the scale."""
-    _single(found)
+    single("scales", found.scale)
     named = {
         "noise scale, examples": found.scale,
         f"{percent(found.confidence)} interval, low": found.low,
@@ -34,7 +35,7 @@ def table(found: "NoiseScale") -> str:
 
 def verdict(found: "NoiseScale", thresholds: Thresholds = DEFAULTS, *, batch_size: int | None = None) -> str:
     """A sentence: the scale with its interval, and on which side of it a batch size lies."""
-    _single(found)
+    single("scales", found.scale)
     scale, low, high = float(found.scale), float(found.low), float(found.high)
     if np.isnan(scale):
         return f"no noise scale: the gradients of the {found.num_examples} examples are 0 or not finite"
@@ -74,7 +75,7 @@ def plot(found: "NoiseScale", path: Any = None, *, title: str | None = None) -> 
     """
     from matplotlib.figure import Figure
 
-    _single(found)
+    single("scales", found.scale)
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     sizes = _batch_sizes(found, points=60)
@@ -96,11 +97,3 @@ def _batch_sizes(found: "NoiseScale", points: int = 5) -> np.ndarray:
     """From a tenth to ten times the scale, or none without one."""
     scale = float(found.scale)
     return scale * np.logspace(-1, 1, points) if np.isfinite(scale) and scale > 0 else np.zeros(0)
-
-
-def _single(found: "NoiseScale") -> None:
-    shape = np.shape(found.scale)
-    if shape:
-        raise ValueError(
-            f"scales: expected one measurement, a scalar scale; got shape {shape}. Pick one, such as scales[0]."
-        )

@@ -13,6 +13,7 @@ from jaxdl.diagnostics.gradients import noise_report
 from jaxdl.diagnostics.gradients.chunks import over_chunks
 from jaxdl.diagnostics.gradients.directional import Losses, inner_products, polar, widened
 from jaxdl.diagnostics.gradients.gradient_statistics import norms_and_mean, several_examples
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.tree import divisor, norm, num_examples
 
@@ -24,7 +25,7 @@ PyTree = Any
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class NoiseScale:
+class NoiseScale(Stackable):
     """The simple noise scale at one point of the parameters, in examples; a pytree of arrays.
 
     Attributes:
@@ -51,10 +52,6 @@ class NoiseScale:
     def examples(self, batch_size: Any) -> jax.Array:
         """Examples to some loss with this batch size, over those with the smallest batches: `1 + batch / scale`."""
         return 1 + jnp.asarray(batch_size) / self.scale
-
-    def __getitem__(self, index: Any) -> "NoiseScale":
-        """One of several stacked measurements, such as `scales[0]`."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self) -> str:
         """Scale, interval, signal and noise, and what batch sizes around the scale cost, as text."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxdl.diagnostics.reporting.reports import finished, percent
+from jaxdl.diagnostics.reporting.stacked import single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -96,10 +97,6 @@ def plot(
 def _others(similarity: "GradientSimilarity") -> np.ndarray:
     """The cosines without those of an example to itself."""
     cosines = np.array(similarity.cosines, np.float64)
-    if cosines.ndim != 2:
-        raise ValueError(
-            f"similarity: expected one measurement, cosines of shape (batch, batch); got shape {cosines.shape}. "
-            "Pick one, such as similarity[0]."
-        )
+    single("similarity", cosines, ("batch", "batch"))
     np.fill_diagonal(cosines, np.nan)
     return cosines

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxdl.diagnostics.reporting.layer_axis import layer_ticks
 from jaxdl.diagnostics.reporting.reports import cell, finished, percent
+from jaxdl.diagnostics.reporting.stacked import single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def table(statistics: "GradientStatistics") -> str:
     """One line a layer: norm of the mean gradient, deviation of one example's, their ratio, and that of the mean."""
-    _single(statistics)
+    single("statistics", statistics.norms, ("batch",))
     size = np.shape(statistics.norms)[0]
     ratio = np.asarray(statistics.signal_to_noise, np.float64)
     columns = ("mean gradient", "deviation", "signal/noise", f"of {size} examples")
@@ -34,7 +35,7 @@ def verdict(statistics: "GradientStatistics", thresholds: Thresholds = DEFAULTS)
 
     Of pure noise |g|^2 is about the variance over the batch size, in the mean of many batches.
     """
-    _single(statistics)
+    single("statistics", statistics.norms, ("batch",))
     norms = np.asarray(statistics.norms, np.float64)
     size, sick = len(norms), np.flatnonzero(~np.isfinite(norms))
     if len(sick):
@@ -84,7 +85,7 @@ def plot(statistics: "GradientStatistics", path: Any = None, *, title: str | Non
     """
     from matplotlib.figure import Figure
 
-    _single(statistics)
+    single("statistics", statistics.norms, ("batch",))
     size = np.shape(statistics.norms)[0]
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -104,12 +105,3 @@ def plot(statistics: "GradientStatistics", path: Any = None, *, title: str | Non
     for axes in (left, right):
         axes.grid(alpha=0.3)
     return finished(figure, path, verdict(statistics) if title is None else title)
-
-
-def _single(statistics: "GradientStatistics") -> None:
-    shape = np.shape(statistics.norms)
-    if len(shape) != 1:
-        raise ValueError(
-            f"statistics: expected one measurement, norms of shape (batch,); got shape {shape}. Pick one, such as "
-            "statistics[0]."
-        )

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl.diagnostics.gradients import time_report
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.structure.applicability import NotApplicable
 from jaxdl.diagnostics.structure.layers import find_structure, flat_inputs
@@ -25,7 +26,7 @@ PyTree = Any
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class GradientsThroughTime:
+class GradientsThroughTime(Stackable):
     """Norms at every time step of each recurrence, in the order of its turns; a pytree of arrays.
 
     Attributes:
@@ -40,10 +41,6 @@ class GradientsThroughTime:
     gradient: tuple[jax.Array, ...]
     log_growth: tuple[jax.Array, ...]
     cells: tuple[str, ...] = field(metadata={"static": True})
-
-    def __getitem__(self, index: Any) -> "GradientsThroughTime":
-        """One of several stacked measurements, such as `through_time[0]`."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self) -> str:
         """For each recurrence a line a time step; of many steps some."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxdl.diagnostics.reporting.layer_axis import short_names
 from jaxdl.diagnostics.reporting.reports import finished
+from jaxdl.diagnostics.reporting.stacked import single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -118,9 +119,5 @@ def _power(log: float) -> str:
 def _rows(through: "GradientsThroughTime") -> list[tuple[str, np.ndarray, np.ndarray]]:
     columns = [[np.asarray(values, np.float64) for values in rows] for rows in (through.gradient, through.log_growth)]
     for values in columns[0]:
-        if values.ndim != 1:
-            raise ValueError(
-                f"through_time: expected one measurement, arrays of shape (steps,); got shape {values.shape}. "
-                "Pick one, such as through_time[0]."
-            )
+        single("through_time", values, ("steps",))
     return list(zip(through.cells, *columns, strict=True))

@@ -13,7 +13,8 @@ from jaxdl import checks
 from jaxdl.diagnostics.curvature.sharpness import sharpness
 from jaxdl.diagnostics.curvature.streaming import flat, problem
 from jaxdl.diagnostics.landscape.directions import random_direction
-from jaxdl.diagnostics.reporting.reports import canvas, cell, finished, single, text_table
+from jaxdl.diagnostics.reporting.reports import canvas, cell, finished, text_table
+from jaxdl.diagnostics.reporting.stacked import Stackable, single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.structure.preparation import prepared
 from jaxdl.tree import Where, is_kernel
@@ -26,7 +27,7 @@ PyTree = Any
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Basin:
+class Basin(Stackable):
     """Losses around a point, and the sharpness at it; a pytree of arrays.
 
     Attributes:
@@ -56,13 +57,9 @@ class Basin:
             return rises.mean(-1), np.full(rises.shape[:-1], np.inf)
         return rises.mean(-1), stats.t.ppf(0.975, num - 1) * rises.std(-1, ddof=1) / np.sqrt(num)
 
-    def __getitem__(self, index: Any) -> "Basin":
-        """One of several stacked measurements."""
-        return jax.tree.map(lambda array: array[index], self)
-
     def table(self) -> str:
         """One line a radius: mean increase and its interval, as text."""
-        single("basin", self.radii, ndim=1)
+        single("basin", self.radii, ("radii",))
         rows = [
             [cell(float(r)), cell(mean), cell(mean - half), cell(mean + half)]
             for r, mean, half in zip(np.asarray(self.radii), *self.increases(), strict=True)
@@ -71,7 +68,7 @@ class Basin:
 
     def verdict(self, thresholds: Thresholds = DEFAULTS) -> str:
         """A sentence: wide, narrow or neither at the largest radius, with the sharpness, and what that depends on."""
-        single("basin", self.radii, ndim=1)
+        single("basin", self.radii, ("radii",))
         means, halves = self.increases()
         place = int(np.argmax(np.asarray(self.radii)))
         radius, mean, half = float(self.radii[place]), float(means[place]), float(halves[place])
@@ -92,7 +89,7 @@ class Basin:
 
     def plot(self, path: Any = None, *, title: str | None = None) -> "Figure":
         """Draws the loss along every direction, the mean and its interval."""
-        single("basin", self.radii, ndim=1)
+        single("basin", self.radii, ("radii",))
         radii = np.asarray(self.radii)
         order = np.argsort(radii)
         means, halves = (column[order] for column in self.increases())

@@ -12,6 +12,7 @@ from jaxdl import checks
 from jaxdl.diagnostics.curvature.streaming import flat, problem
 from jaxdl.diagnostics.landscape import surface_report
 from jaxdl.diagnostics.landscape.directions import coordinates, flat_path, principal_directions, random_direction
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.structure.preparation import prepared
 from jaxdl.tree import Where, is_kernel, leaf_paths, norm
@@ -25,7 +26,7 @@ MARGIN = 0.2  # of a trajectory's extent, on either side of it
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Landscape:
+class Landscape(Stackable):
     """Mean losses on a grid of parameters `params + x d_1 + y d_2`; a pytree of arrays.
 
     Attributes:
@@ -46,10 +47,6 @@ class Landscape:
     path_losses: jax.Array | None
     captured: jax.Array | None
     cosine: jax.Array
-
-    def __getitem__(self, index: Any) -> "Landscape":
-        """One of several stacked landscapes."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self) -> str:
         """Losses at up to eleven coordinates of each direction, as text."""

@@ -71,19 +71,3 @@ def png(figure: "Figure") -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()
-
-
-def single(argument: str, array: Any, *, ndim: int = 0) -> None:
-    """Raises ValueError for the report of several stacked measurements at once.
-
-    Args:
-      argument: how the message calls the measurement.
-      array: one of its arrays.
-      ndim: how many axes that has in one measurement.
-    """
-    shape = np.shape(array)
-    if len(shape) != ndim:
-        raise ValueError(
-            f"{argument}: expected one measurement; got {len(shape) - ndim} more axes, arrays of shape {shape}. "
-            f"Pick one, such as {argument}[0]."
-        )

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxdl.diagnostics.reporting.layer_axis import layer_ticks, short_names
 from jaxdl.diagnostics.reporting.reports import finished
+from jaxdl.diagnostics.reporting.stacked import single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -108,10 +109,5 @@ def _names(spectrum: "JacobianSpectrum") -> list[str]:
 
 
 def _columns(spectrum: "JacobianSpectrum") -> tuple[Any, ...]:
-    shape = np.shape(spectrum.mean)
-    if len(shape) != 2:
-        raise ValueError(
-            f"spectrum: expected one measurement, arrays of shape (maps, examples); got shape {shape}. "
-            "Pick one, such as spectrum[0]."
-        )
+    single("spectrum", spectrum.mean, ("maps", "examples"))
     return spectrum.mean, spectrum.smallest, spectrum.largest, spectrum.gain

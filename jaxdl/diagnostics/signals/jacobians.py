@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import checks
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.signals import jacobian_report
 from jaxdl.diagnostics.signals.singular_values import singular_values
@@ -26,7 +27,7 @@ PyTree = Any
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class JacobianSpectrum:
+class JacobianSpectrum(Stackable):
     """Singular values of the Jacobian J of every map, example by example; the last map is the whole network.
 
     Attributes:
@@ -47,10 +48,6 @@ class JacobianSpectrum:
     targets: tuple[str, ...] = field(metadata={"static": True})
     exact: tuple[bool, ...] = field(metadata={"static": True})
     reasons: tuple[str, ...] = field(metadata={"static": True})
-
-    def __getitem__(self, index: Any) -> "JacobianSpectrum":
-        """One of several stacked measurements, such as `spectrum[0]`."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self) -> str:
         """One line a map, in forward order, means over the examples; the whole network last."""

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import checks
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.signals import mean_field_report
 from jaxdl.diagnostics.signals.gaussian_means import default_dtype, pair_mean, positive, standard_normal
@@ -35,7 +36,7 @@ class Curves(NamedTuple):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class MeanField:
+class MeanField(Stackable):
     """What becomes of signals in very deep and very wide random networks; a pytree of scalars, or arrays under vmap.
 
     Attributes:
@@ -52,10 +53,6 @@ class MeanField:
     chi: jax.Array
     length_scale: jax.Array
     correlation_scale: jax.Array
-
-    def __getitem__(self, index: Any) -> "MeanField":
-        """One of several, such as a point of a grid made by vmap."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def phase(self, thresholds: Thresholds = DEFAULTS) -> str:
         """`ordered`, `critical` or `chaotic`, by chi; `unbounded` where lengths grow for ever."""

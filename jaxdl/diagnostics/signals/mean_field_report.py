@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxdl.diagnostics.reporting.reports import finished
+from jaxdl.diagnostics.reporting.stacked import single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def phase(field: "MeanField", thresholds: Thresholds = DEFAULTS) -> str:
     """The phase by chi: `critical` within the threshold of 1."""
-    _single(field)
+    single("field", field.chi)
     if np.isinf(field.length):
         return "unbounded"
     chi = float(field.chi)
@@ -26,7 +27,7 @@ def phase(field: "MeanField", thresholds: Thresholds = DEFAULTS) -> str:
 
 def table(field: "MeanField") -> str:
     """One line a quantity."""
-    _single(field)
+    single("field", field.chi)
     rows = {
         "q*": field.length,
         "c*": field.correlation,
@@ -69,7 +70,7 @@ def plot(field: "MeanField", path: Any = None, *, title: str | None = None, dept
     """
     from matplotlib.figure import Figure
 
-    _single(field)
+    single("field", field.chi)
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     layers = np.arange(depth + 1)
@@ -83,9 +84,3 @@ def plot(field: "MeanField", path: Any = None, *, title: str | None = None, dept
     axes.grid(alpha=0.3)
     axes.legend()
     return finished(figure, path, verdict(field) if title is None else title)
-
-
-def _single(field: "MeanField") -> None:
-    shape = np.shape(field.chi)
-    if shape:
-        raise ValueError(f"field: expected one network, scalars; got shape {shape}. Pick one, such as field[0].")

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import checks
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.signals import signal_report
 from jaxdl.diagnostics.signals.readings import Moments, Plan, Signals, make_plan, read_signals, read_slopes
@@ -24,7 +25,7 @@ SATURATED_BELOW = 0.05
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class SignalPropagation:
+class SignalPropagation(Stackable):
     """Statistics of signals in forward order of the layers that multiply; a pytree, so it stacks under scan and vmap.
 
     The pre-activation z of a layer is its product with the bias added; the activation a is what the first bend makes
@@ -65,10 +66,6 @@ class SignalPropagation:
     layers: tuple[str, ...] = field(metadata={"static": True})
     activations: tuple[str | None, ...] = field(metadata={"static": True})
     meeting: tuple[int, ...] = field(metadata={"static": True})
-
-    def __getitem__(self, index: Any) -> "SignalPropagation":
-        """One of several stacked measurements, such as `signals[0]`."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self) -> str:
         """One line a layer, in forward order, as text."""

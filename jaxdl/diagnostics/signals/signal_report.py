@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxdl.diagnostics.reporting.layer_axis import layer_ticks
 from jaxdl.diagnostics.reporting.reports import cell, finished, percent
+from jaxdl.diagnostics.reporting.stacked import single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ KINDS = {1: "infinities", 2: "NaN"}
 
 def table(signals: "SignalPropagation") -> str:
     """One line a layer: mean, variance, q and c of z, variance of a, error signal, saturation, activation."""
-    _single(signals)
+    single("signals", signals.length, ("layers",))
     columns = {
         "mean": signals.mean,
         "variance": signals.variance,
@@ -43,7 +44,7 @@ def verdict(signals: "SignalPropagation", thresholds: Thresholds = DEFAULTS) -> 
     root mean square of z along the layers, by the same bounds a layer and in total as the gradient, the output layer
     left out; growth within a layer over the turns of a scan; saturated layers; examples that have become alike.
     """
-    _single(signals)
+    single("signals", signals.length, ("layers",))
     sick = _not_finite(signals)
     if sick:
         return sick
@@ -153,7 +154,7 @@ def plot(signals: "SignalPropagation", path: Any = None, *, title: str | None = 
     """
     from matplotlib.figure import Figure
 
-    _single(signals)
+    single("signals", signals.length, ("layers",))
     figure = Figure(figsize=(8, 6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
     positions = np.arange(len(signals.layers))
@@ -175,12 +176,3 @@ def plot(signals: "SignalPropagation", path: Any = None, *, title: str | None = 
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     return finished(figure, path, verdict(signals) if title is None else title)
-
-
-def _single(signals: "SignalPropagation") -> None:
-    shape = np.shape(signals.length)
-    if len(shape) != 1:
-        raise ValueError(
-            f"signals: expected one measurement, arrays of shape (layers,); got shape {shape}. Pick one, such as "
-            "signals[0]."
-        )

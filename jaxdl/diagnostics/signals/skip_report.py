@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxdl.diagnostics.reporting.layer_axis import layer_ticks
 from jaxdl.diagnostics.reporting.reports import finished, percent
+from jaxdl.diagnostics.reporting.stacked import single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -74,11 +75,7 @@ def plot(skips: "SkipShare", path: Any = None, *, title: str | None = None) -> "
 
 
 def _columns(skips: "SkipShare") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    shape = np.shape(skips.identity)
-    if len(shape) != 1:
-        raise ValueError(
-            f"skips: expected one measurement, arrays of shape (blocks,); got shape {shape}. Pick one: skips[0]."
-        )
+    single("skips", skips.identity, ("blocks",))
     identity, branch = np.asarray(skips.identity, np.float64), np.asarray(skips.branch, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return identity, branch, identity / (identity + branch)

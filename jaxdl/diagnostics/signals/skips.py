@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.signals import skip_report
 from jaxdl.diagnostics.structure.applicability import NotApplicable
@@ -26,7 +27,7 @@ PyTree = Any
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class SkipShare:
+class SkipShare(Stackable):
     """Norms of the two cotangents that arrive at the input x of each residual block `x + F(x)`, in forward order.
 
     Attributes:
@@ -44,10 +45,6 @@ class SkipShare:
     def share(self) -> jax.Array:
         """`(..., blocks)`, identity over the sum of both; NaN where nothing arrives."""
         return self.identity / (self.identity + self.branch)
-
-    def __getitem__(self, index: Any) -> "SkipShare":
-        """One of several stacked measurements, such as `skips[0]`."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self) -> str:
         """One line a block, in forward order, as text."""

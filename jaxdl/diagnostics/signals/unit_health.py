@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import checks, tree
+from jaxdl.diagnostics.reporting.stacked import Stackable
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 from jaxdl.diagnostics.signals import unit_report
 from jaxdl.diagnostics.signals.readings import Plan, make_plan, read_slopes
@@ -27,7 +28,7 @@ PyTree = Any
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class UnitHealth:
+class UnitHealth(Stackable):
     """What every unit of every layer with an activation did on some examples; a pytree, so it stacks.
 
     A unit is one entry of a layer's feature axes: a channel of a convolution in all its positions, a unit of a
@@ -63,10 +64,6 @@ class UnitHealth:
     def always_active_fraction(self) -> jax.Array:
         """`(..., layers)`, share of the units."""
         return _shares(self.always_active)
-
-    def __getitem__(self, index: Any) -> "UnitHealth":
-        """One of several stacked measurements, such as `health[0]`."""
-        return jax.tree.map(lambda array: array[index], self)
 
     def table(self) -> str:
         """One line a layer, in forward order, as text."""

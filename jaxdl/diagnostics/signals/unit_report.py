@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxdl.diagnostics.reporting.layer_axis import layer_curves, layer_ticks
 from jaxdl.diagnostics.reporting.reports import canvas, finished, percent
+from jaxdl.diagnostics.reporting.stacked import single
 from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def table(health: "UnitHealth") -> str:
     """One line a layer: units, shares of dead, saturated and always active ones, the activation."""
-    _single(health)
+    single("health", health.dead[0], ("units",), otherwise=", or fold them by unit_deaths")
     width = max(len("layer"), *(len(name) for name in (*health.layers, *health.without)))
     head = "".join(f"{name:>15}" for name in ("units", "dead", "saturated", "always active"))
     lines = [f"{'layer':<{width}}{head}  activation"]
@@ -33,7 +34,7 @@ def table(health: "UnitHealth") -> str:
 
 def verdict(health: "UnitHealth", thresholds: Thresholds = DEFAULTS) -> str:
     """A sentence that names the layers with more than a share of dead or saturated units, the worst first."""
-    _single(health)
+    single("health", health.dead[0], ("units",), otherwise=", or fold them by unit_deaths")
     findings = []
     for word, flags, bound in (
         ("dead", health.dead, thresholds.dead),
@@ -65,7 +66,7 @@ def plot(health: "UnitHealth", path: Any = None, *, title: str | None = None) ->
     Returns:
       The matplotlib figure, not shown.
     """
-    _single(health)
+    single("health", health.dead[0], ("units",), otherwise=", or fold them by unit_deaths")
     positions = np.arange(len(health.layers))
     shares = (
         ("dead", health.dead_fraction, "C3"),
@@ -126,12 +127,3 @@ def plot_deaths(deaths: "UnitDeaths", path: Any = None, *, title: str | None = N
     layer_curves(axes, np.asarray(deaths.steps), shares, deaths.layers, drawstyle="steps-post")
     axes.set(xlabel="updates done", ylabel="% of the units dead for good", ylim=(-2, 102))
     return finished(figure, path, deaths_verdict(deaths) if title is None else title)
-
-
-def _single(health: "UnitHealth") -> None:
-    shape = np.shape(health.dead[0])
-    if len(shape) != 1:
-        raise ValueError(
-            f"health: expected one measurement, flags of shape (units,); got shape {shape}. Pick one, such as "
-            "health[0], or fold them by unit_deaths."
-        )

@@ -120,7 +120,7 @@ def test_reports(tmp_path):
     assert (tmp_path / "point.png").stat().st_size > 1000
     assert "saddle of index 1" in figure.get_suptitle()
     stacked = jax.vmap(lambda w: critical_point(quadratic(np.diag([-1.0, 2.0])), w, ONE))(jnp.zeros((2, 2)))
-    with pytest.raises(ValueError, match=r"point: expected one measurement; got 1 more axes, arrays of shape \(2, 2\)"):
+    with pytest.raises(ValueError, match=r"point: expected one measurement, arrays of shape .*; got shape \(2, 2\)"):
         stacked.kind()
     assert stacked[1].kind() == "saddle"
     critical_point(quadratic(np.zeros((2, 2))), jnp.zeros(2), ONE).plot()

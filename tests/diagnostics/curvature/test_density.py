@@ -99,7 +99,7 @@ def test_reports(tmp_path):
     found.plot(tmp_path / "density.png")
     assert (tmp_path / "density.png").stat().st_size > 1000
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), found)
-    with pytest.raises(ValueError, match="density: expected one measurement; got 1 more axes"):
+    with pytest.raises(ValueError, match="density: expected one measurement, arrays of shape"):
         stacked.plot()
     assert stacked[1].verdict() == found.verdict()
 

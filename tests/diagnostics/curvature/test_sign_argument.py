@@ -46,7 +46,7 @@ def test_small_samples_and_reports(tmp_path):
     planted.plot(tmp_path / "signs.png")
     assert (tmp_path / "signs.png").stat().st_size > 1000
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), planted)
-    with pytest.raises(ValueError, match="argument: expected one measurement; got 1 more axes"):
+    with pytest.raises(ValueError, match="argument: expected one measurement, arrays of shape"):
         stacked.table()
     assert stacked[0].verdict() == planted.verdict()
 

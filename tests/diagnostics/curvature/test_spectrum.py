@@ -124,7 +124,7 @@ def test_under_vmap_over_points():
     found = jax.vmap(lambda w: top_eigenvalues(losses, w, ONE))(points)
     np.testing.assert_allclose(found.largest[:, 0], [12, 48], rtol=1e-5)
     np.testing.assert_allclose(found.smallest[:, 0], [-24, -6], rtol=1e-5)
-    with pytest.raises(ValueError, match=r"eigenvalues: expected one measurement; got 1 more axes, .*\(2, 1\)\. Pick"):
+    with pytest.raises(ValueError, match=r"eigenvalues: expected one measurement, .* got shape \(2, 1\)\. Pick"):
         found.table()
     assert "smallest -24" in found[0].verdict()
 

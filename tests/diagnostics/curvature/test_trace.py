@@ -50,7 +50,7 @@ def test_reports(tmp_path):
     found.plot(tmp_path / "trace.png")
     assert (tmp_path / "trace.png").stat().st_size > 1000
     stacked = TraceEstimate(jnp.ones((2, 3)), num_parameters=4)
-    with pytest.raises(ValueError, match="estimate: expected one measurement; got 1 more axes"):
+    with pytest.raises(ValueError, match="estimate: expected one measurement, arrays of shape"):
         stacked.verdict()
     assert "trace 1" in stacked[0].verdict()
     alone = TraceEstimate(jnp.ones(1), num_parameters=4)

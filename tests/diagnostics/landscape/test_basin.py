@@ -59,7 +59,7 @@ def test_what_is_not_finite():
     assert "[-inf, inf]" in alone.verdict()
     alone.plot()
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), rim)
-    with pytest.raises(ValueError, match="basin: expected one measurement; got 1 more axes"):
+    with pytest.raises(ValueError, match="basin: expected one measurement, arrays of shape"):
         stacked.table()
     assert "narrow" in stacked[0].verdict()
 

@@ -3,9 +3,8 @@ import pickle
 
 import matplotlib.image
 import numpy as np
-import pytest
 
-from jaxdl.diagnostics.reporting.reports import canvas, cell, finished, percent, single, text_table
+from jaxdl.diagnostics.reporting.reports import canvas, cell, finished, percent, text_table
 
 
 def test_cells():
@@ -38,11 +37,3 @@ def test_a_notebook_is_given_the_picture():
     np.testing.assert_array_equal(pixels[len(pixels) // 2, pixels.shape[1] // 3, :3], [1, 0, 0])
     again = pickle.loads(pickle.dumps(figure))
     assert again._repr_png_() == picture
-
-
-def test_single():
-    single("flow", np.ones(3), ndim=1)
-    with pytest.raises(
-        ValueError, match=r"flow: expected one measurement; got 1 more axes, arrays of shape \(2, 3\)\. "
-    ):
-        single("flow", np.ones((2, 3)), ndim=1)

@@ -141,7 +141,9 @@ def test_a_grid_of_networks_under_vmap():
         one = mean_field(jnp.tanh, sigma_w=float(sigmas[i]), sigma_b=0.1)
         for ours, theirs in zip(jax.tree.leaves(grid[i]), jax.tree.leaves(one), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-3)
-    with pytest.raises(ValueError, match=r"field: expected one network, scalars; got shape \(3,\)\. Pick one"):
+    with pytest.raises(
+        ValueError, match=r"field: expected one measurement, arrays of shape \(\); got shape \(3,\)\. Pick one"
+    ):
         grid.verdict()
     slope = jax.grad(lambda q: length_map(jax.nn.relu, q, sigma_w=1.0))(2.0)
     assert float(slope) == pytest.approx(0.5, rel=1e-5)

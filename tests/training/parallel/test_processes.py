@@ -68,16 +68,27 @@ def alone(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_processes_agree_with_one(count, alone, tmp_path):
-    finish(start(count, "laws+refusals", tmp_path), tmp_path)
+@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
+def together(request, tmp_path_factory):
+    """What so many processes make of them, and of all that ends otherwise."""
+    folder = tmp_path_factory.mktemp("together")
+    finish(start(request.param, "laws+refusals+endings", folder), folder)
+    return request.param, folder
+
+
+def test_processes_agree_with_one(together, alone):
+    count, folder = together
     for case in worker.CASES:
         for index in range(count):
-            same_arrays(load(tmp_path / f"{case}-{index}.npz"), load(alone / f"{case}-0.npz"))
+            same_arrays(load(folder / f"{case}-{index}.npz"), load(alone / f"{case}-0.npz"))
+
+
+def test_what_processes_do_not_agree_on_is_named(together):
+    count, folder = together
     examples = [136 // count - index for index in range(count)]
     others = list(range(1, count))
     for index in range(count):
-        said = json.loads((tmp_path / f"refusals-{index}.json").read_text())
+        said = json.loads((folder / f"refusals-{index}.json").read_text())
         assert said["unequal parts"] == (
             f"data: expected a part of the same shapes and dtypes in every process (here {examples[index]} examples); "
             f"got another than process 0 in {others}. Drop what some parts have more, or place what every process has "
@@ -93,14 +104,14 @@ def test_processes_agree_with_one(count, alone, tmp_path):
         assert f"devices: expected equally many of every process; got {[1] + [0] * (count - 1)}" in said["some devices"]
 
 
-def test_every_way_to_end_is_one_way_for_all_processes(tmp_path):
-    finish(start(2, "endings", tmp_path), tmp_path)
-    for index in range(2):
-        found = json.loads((tmp_path / f"endings-{index}.json").read_text())
+def test_every_way_to_end_is_one_way_for_all_processes(together):
+    count, folder = together
+    for index in range(count):
+        found = json.loads((folder / f"endings-{index}.json").read_text())
         assert found["stopped_early"] == ["stopped early", 8, 24], "at the third evaluation; the first was the best"
         assert found["halted"] == ["not finite", 2, "not finite", 2]
         assert found["raised"] == ["2"]
-        assert found["interrupted"] in (8, 12), "one process got the signal, both have saved and ended"
+        assert found["interrupted"] in (8, 12), "one process got the signal, all have saved and ended"
 
 
 @pytest.mark.parametrize("killed", [1, pytest.param(0, marks=pytest.mark.slow)])
@@ -124,7 +135,7 @@ def test_a_process_that_dies_is_noticed_and_the_run_goes_on(killed, tmp_path):
     for count in (1, 2):
         again = tmp_path / f"again-{count}"
         shutil.copytree(tmp_path / "run", again / "run")
-        finish(start(count, "run", again), again)
+        worker.run(1, 0, again) if count == 1 else finish(start(count, "run", again), again)
         for index in range(count):
             ours = load(again / f"run-{count}-{index}.npz")
             assert ours["loss"].shape == (32,)

@@ -1,0 +1,83 @@
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.generalization import batch_size
+from experiments.generalization.batch_size_networks import RADII, Networks, Trained
+from experiments.harness.claims import Run
+from jaxdl import diagnostics
+from jaxdl.data import Examples, Splits
+
+SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02])
+
+
+def small_run(dataset="digits"):
+    draws = np.random.RandomState(0)
+    examples = Examples(draws.rand(60, 3, 3, 1).astype(np.float32), draws.randint(0, 10, 60).astype(np.int32))
+    settings = {"images": 40, "hidden": (6,), "probed": 20, "directions": 2, "lanczos": 4}
+    return Run(dataset, Splits(examples, examples, examples), 5, {k: {dataset: v} for k, v in settings.items()})
+
+
+def trained(train, test, rise=1.0, top=10.0):
+    curve = np.tile(np.linspace(2.0, 0.1, 8), (5, 1))
+    return Trained(train + SPREAD, test + SPREAD[::-1], 0.01 + 0 * SPREAD, curve, np.full((5, 4), rise), top + SPREAD)
+
+
+def verdicts(judge, *arms, dataset="digits"):
+    run = small_run(dataset)
+    judge(run, *arms)
+    return [finding.verdict for finding in run.findings], run.findings
+
+
+def test_the_published_accuracies_pass_and_others_fail():
+    small, large, early = trained(99.66, 98.03), trained(99.92, 97.81), trained(90.0, 89.0)
+    found, findings = verdicts(batch_size.judge_accuracies, small, large, early, dataset="mnist")
+    assert found == ["PASS"] * 3
+    assert {finding.row for finding in findings} == {"X33"}
+    assert "98.03" in findings[0].published
+    found, findings = verdicts(batch_size.judge_accuracies, large, small, trained(99.0, 98.5))
+    assert found == ["FAIL"] * 3
+    assert not any(finding.published for finding in findings)
+    alike = trained(100.0, 98.03)._replace(train=np.full(5, 100.0))
+    found, _ = verdicts(batch_size.judge_accuracies, alike, alike._replace(test=alike.test - 0.051), early)
+    assert found[:2] == ["PASS", "FAIL"], "networks that both learn everything are not the other way round"
+
+
+def test_basins_are_compared_in_both_measures():
+    flat, sharp = trained(99, 98), trained(99, 98, rise=2.0, top=30.0)
+    assert verdicts(batch_size.judge_basins, flat, sharp)[0] == ["PASS", "PASS"]
+    assert verdicts(batch_size.judge_basins, sharp, flat)[0] == ["FAIL", "FAIL"]
+    assert verdicts(batch_size.judge_basins, flat, sharp._replace(top=flat.top))[0] == ["PASS", "FAIL"]
+
+
+def test_convergence_is_told():
+    text = batch_size.converged(trained(99.5, 98))
+    assert "2 in the first epoch, 0.643 at three quarters of 8 epochs, 0.1 in the last; all of the seeds" in text
+    assert "not all of the seeds" in batch_size.converged(trained(99.0, 98))
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return Networks(small_run())
+
+
+def test_a_batch_size_is_trained_and_probed(networks):
+    found = networks.of_batch(networks.large, 3)
+    assert networks.large == 4
+    assert found.curve.shape == (5, 3)
+    assert found.rise.shape == (5, len(RADII))
+    assert np.isfinite(found.top).all()
+    np.testing.assert_allclose(found.test * 60 / 100, np.round(found.test * 60 / 100), atol=1e-4)
+    assert batch_size.row(networks, 4, found)[:2] == ["4", "30"]
+
+
+def test_probes_use_running_statistics(networks):
+    state = networks._init(jax.random.key(0))
+    moved = {"batch_stats": jax.tree.map(lambda leaf: leaf + 1, state.model_state["batch_stats"])}
+    other = float(networks._basin(replace(state, model_state=moved)).loss)
+    assert float(networks._basin(state).loss) != pytest.approx(other)
+    alone = diagnostics.basin_width(networks.objective, state.params, networks.probed, radii=RADII, num_directions=2,
+                                    num_lanczos=4, model_state=state.model_state)  # fmt: skip
+    np.testing.assert_array_equal(networks._basin(state).losses, alone.losses)

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from experiments.generalization import early_stopping
+from experiments.generalization.early_stopping import Networks, Stopped
+from experiments.harness.claims import Run
+from jaxdl.data import Examples, Splits
+
+SPREAD = np.array([-0.002, -0.001, 0.0, 0.001, 0.002])
+# Noisy on its way down to 1.0 at the 7th of 12 epochs, then rising.
+CURVE = np.tile([2.0, 1.6, 1.7, 1.4, 1.2, 1.3, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5], (5, 1))
+
+
+def small_run(epochs=12):
+    draws = np.random.RandomState(0)
+    examples = Examples(draws.rand(60, 3, 3, 1).astype(np.float32), draws.randint(0, 10, 60).astype(np.int32))
+    return Run("digits", Splits(examples, examples, examples), 5,
+               {"images": {"digits": 40}, "epochs": {"digits": epochs}})  # fmt: skip
+
+
+def way(cost, epochs, validation=1.0):
+    return Stopped(cost + SPREAD, 80 + SPREAD, np.full(5, validation), np.full(5, epochs))
+
+
+def verdicts(last, at_once, patient, as_it_was, curve=CURVE):
+    run, names = small_run(), ("last epoch", "at once", "patient", "patient, not restored")
+    early_stopping.judge(run, dict(zip(names, (last, at_once, patient, as_it_was), strict=True)), curve)
+    return [finding.verdict for finding in run.findings]
+
+
+def test_what_the_lectures_say_passes_and_its_reverse_fails():
+    patient = way(1.0, 11)
+    assert verdicts(way(1.5, 12), way(1.6, 3), patient, way(1.4, 11)) == ["PASS"] * 6
+    reverse = verdicts(way(0.9, 12), way(0.95, 3), patient, way(0.97, 11))
+    assert reverse == ["PASS", "FAIL", "FAIL", "FAIL", "PASS", "FAIL"]
+
+
+def test_other_parameters_than_the_best_are_found():
+    assert verdicts(way(1.5, 12), way(1.6, 3), way(1.0, 11, validation=1.1), way(1.4, 11))[0] == "FAIL"
+    # What the curve reaches after the stop does not count.
+    assert verdicts(way(1.5, 12), way(1.6, 3), way(1.2, 6, validation=1.2), way(1.4, 6))[0] == "PASS"
+
+
+def test_a_smooth_curve_needs_no_patience():
+    smooth = np.tile([2.0, 1.5, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4, 2.6, 2.8], (5, 1))
+    found = verdicts(way(1.5, 12), way(1.0, 4), way(1.0, 11), way(1.4, 11), smooth)
+    assert found[3] != "PASS"
+    assert found[4] == "FAIL", "it stopped right after the minimum"
+
+
+def test_upturns_and_smallest():
+    np.testing.assert_array_equal(early_stopping.upturns(CURVE), [2] * 5)
+    np.testing.assert_array_equal(early_stopping.smallest(CURVE, [1, 3, 6, 7, 12]), [2.0, 1.6, 1.2, 1.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return Networks(small_run())
+
+
+def test_all_ways_follow_one_curve(networks):
+    _, curve = networks.stopped(None)
+    at_once, first = networks.stopped(early_stopping.AT_ONCE)
+    assert curve.shape == (5, 12)
+    for row, stopped, count in zip(curve, first, at_once.epochs, strict=True):
+        np.testing.assert_allclose(stopped[:count], row[:count], rtol=1e-5)
+        ends = np.flatnonzero(row[1:] >= np.minimum.accumulate(row)[:-1])
+        # An epoch that is no better than the best before; without one the run goes to its end.
+        assert count == (ends[0] + 2 if len(ends) else 12)
+    np.testing.assert_allclose(at_once.validation, early_stopping.smallest(curve, at_once.epochs), rtol=1e-5)
+
+
+def test_parameters_are_kept_or_not(networks):
+    restored, curve = networks.stopped(2)
+    kept, _ = networks.stopped(2, restore=False)
+    np.testing.assert_array_equal(restored.epochs, kept.epochs)
+    at_stop = curve[np.arange(5), restored.epochs - 1]
+    np.testing.assert_allclose(kept.validation, at_stop, rtol=1e-5)
+    np.testing.assert_allclose(restored.validation, early_stopping.smallest(curve, restored.epochs), rtol=1e-5)
