@@ -10,22 +10,29 @@ import pytest
 CHECKOUT = Path(__file__).parents[1]
 PAGE = CHECKOUT / "docs" / "catalogue.md"
 SLIPS = CHECKOUT / "docs" / "slide_errors.md"
-GROUPS = {"A": 14, "I": 18, "L": 16, "O": 18, "R": 26, "N": 11, "D": 16}
-# Of these groups those rows that there are.
-PARTS = {
-    "B": (1, 2, 3, 4, 5, 7, *range(10, 19), 21, 22),
-    "M": (2, 3, 4, 5, 6, 13, 14, 15, 17),
-    "P": (1, 2, *range(5, 18)),
-    "T": (*range(1, 15), 16, 17, 18, 21, *range(24, 30), 31, 33, 34, 38, 41, 42, 46, 49, 50, 51),
-}
+GROUPS = {"A": 14, "I": 18, "L": 16, "O": 18, "R": 26, "N": 11, "D": 16, "B": 22, "M": 20, "P": 20, "T": 52}
+EXERCISES = (
+    "E01", "E02", *(f"E03{letter}" for letter in "abcdefg"), *(f"E04{letter}" for letter in "abc"), "E05a", "E05b",
+    "E06a", "E06b", "E06c", "E07", "E08", "E09", "E10",
+)  # fmt: skip
 COLUMNS = ("id", "name", "lecture", "formula", "symbol", "library", "test")
 
 
+def table(after: str) -> list[list[str]]:
+    """The cells of the rows that have an ID, from one heading on to the next that holds another kind of rows."""
+    text = PAGE.read_text().partition(after)[2]
+    kinds = ("\n## What is no code\n", "\n## Exercises of the lectures\n")
+    until = min((text.index(kind) for kind in kinds if kind in text), default=len(text))
+    lines = [line for line in text[:until].splitlines() if re.match(r"\| [A-Z]\d\d[a-g]? ", line)]
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
+
+
 def rows() -> list[dict[str, str]]:
-    lines = [line for line in PAGE.read_text().splitlines() if re.match(r"\| [A-Z]\d\d ", line)]
-    return [dict(zip(COLUMNS, (cell.strip() for cell in line.strip("| ").split(" | ")), strict=True)) for line in lines]
+    return [dict(zip(COLUMNS, cells, strict=True)) for cells in table("# Catalogue\n")]
 
 
+NO_CODE = table("\n## What is no code\n")
+ANSWERS = table("\n## Exercises of the lectures\n")
 each_row = pytest.mark.parametrize("row", rows(), ids=lambda row: row["id"])
 
 
@@ -42,10 +49,45 @@ def find(dotted: str):
     raise ModuleNotFoundError(dotted)
 
 
+def holds_test(named: str) -> bool:
+    """Whether there is that test, or any in that file."""
+    path, _, function = named.partition("::")
+    source = (CHECKOUT / path).read_text()
+    functions = {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)}
+    return function in functions if function else any(name.startswith("test_") for name in functions)
+
+
 def test_every_row_of_the_groups_is_there_once():
     expected = [f"{group}{number:02}" for group, count in GROUPS.items() for number in range(1, count + 1)]
-    expected += [f"{group}{number:02}" for group, numbers in PARTS.items() for number in numbers]
-    assert [row["id"] for row in rows()] == expected
+    no_code = [cells[0] for cells in NO_CODE]
+    assert [row["id"] for row in rows()] == [name for name in expected if name not in no_code]
+    assert no_code == [name for name in expected if name in no_code]
+    assert [cells[0] for cells in ANSWERS] == list(EXERCISES)
+
+
+@pytest.mark.parametrize("cells", NO_CODE, ids=lambda cells: cells[0])
+def test_what_is_no_code_says_what_is_done_about_it(cells):
+    _, name, lecture, done = cells
+    assert name
+    assert lecture
+    assert len(done) > 10
+    for symbol in re.findall(r"`([\w.]+)`", done):
+        assert find(symbol) is not None, symbol
+
+
+@pytest.mark.parametrize("cells", ANSWERS, ids=lambda cells: cells[0])
+def test_every_exercise_has_an_answer_that_can_be_seen(cells):
+    _, lecture, question, answer, seen = cells
+    assert all((lecture, question, answer))
+    places = re.findall(r"`([^`]+)`", seen)
+    assert places
+    for place in places:
+        if place.startswith("tests/"):
+            assert holds_test(place), place
+        elif place.startswith("python -m experiments "):
+            assert find("experiments.find")(place.split()[-1]).name == place.split()[-1]
+        else:
+            assert find(place) is not None
 
 
 @each_row
@@ -68,10 +110,7 @@ def test_the_symbols_import(row):
 @each_row
 def test_the_test_exists(row):
     (named,) = re.findall(r"`([^`]+)`", row["test"])
-    path, _, function = named.partition("::")
-    source = (CHECKOUT / path).read_text()
-    functions = {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)}
-    assert function in functions if function else any(name.startswith("test_") for name in functions)
+    assert holds_test(named)
 
 
 def test_every_slide_error_is_there_with_a_proof_that_exists():

@@ -49,6 +49,7 @@ from jaxdl.training.streamed_evaluation import evaluate_stream as evaluate_strea
 from jaxdl.training.sweep import ManyRuns as ManyRuns
 from jaxdl.training.sweep import ManyShapes as ManyShapes
 from jaxdl.training.sweep import Paired as Paired
+from jaxdl.training.sweep import accuracy_interval as accuracy_interval
 from jaxdl.training.sweep import mean_interval as mean_interval
 from jaxdl.training.sweep import member as member
 from jaxdl.training.sweep import run_many as run_many
@@ -80,6 +81,7 @@ __all__ = [
     "Stopping",
     "TrainState",
     "TrainStep",
+    "accuracy_interval",
     "averaged",
     "best",
     "callbacks",

@@ -3,10 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from sklearn.preprocessing import StandardScaler
 
 from jaxdl.data import Examples, Splits, Standardizer, standardize
+from jaxdl.optimizers import gradient_descent
 
 
 @pytest.fixture
@@ -16,6 +18,36 @@ def x() -> np.ndarray:
     x = (random.randn(50, 3, 2) * [[1, 2], [3, 4], [5, 6]] + 1000).astype(np.float32)
     x[:, 1, 0] = 0.1
     return x
+
+
+def test_equal_scales_are_what_descent_likes() -> None:
+    """T47, E02: of a linear model the Hessian is E[x x^T]; a rate above 2 / lambda_max diverges, and at the best rate
+    the error shrinks a step by (kappa - 1) / (kappa + 1), kappa its condition number."""
+    random = np.random.RandomState(1)
+    raw = random.randn(400, 2) * [1.0, 10.0] + [0.0, 5.0]
+    scaled = Standardizer.fit(raw, ddof=0).transform(raw)
+    conditions = {}
+    for name, x in (("raw", raw), ("scaled", scaled)):
+        eigenvalues = np.linalg.eigvalsh(x.T @ x / len(x))
+        conditions[name] = eigenvalues[1] / eigenvalues[0]
+
+        def loss(w, x=x):
+            return jnp.mean((x @ w - x @ np.ones(2)) ** 2) / 2
+
+        def error_after(rate: float, loss=loss) -> float:
+            tx = gradient_descent(rate)
+            w, state = jnp.zeros(2), tx.init(jnp.zeros(2))
+            for _ in range(20):
+                updates, state = tx.update(jax.grad(loss)(w), state, w)
+                w = optax.apply_updates(w, updates)
+            return float(jnp.linalg.norm(w - 1))
+
+        with jax.enable_x64(True):
+            shrinks = (conditions[name] - 1) / (conditions[name] + 1)
+            assert error_after(2 / eigenvalues.sum()) <= 1.01 * np.sqrt(2) * shrinks**20
+            assert error_after(1.98 / eigenvalues[1]) < np.sqrt(2)
+            assert error_after(2.5 / eigenvalues[1]) > np.sqrt(2)
+    assert conditions["scaled"] < 1.5 < 100 < conditions["raw"]
 
 
 @pytest.mark.parametrize("ddof", [0, 1])

@@ -249,3 +249,24 @@ def test_cross_entropy_has_a_leading_minus_sign():
     right, wrong = jnp.array([[3.0, -3.0]]), jnp.array([[-3.0, 3.0]])
     for loss in (losses.sigmoid_cross_entropy, losses.softmax_cross_entropy):
         assert 0 < float(loss(right, jnp.array([0]))[0]) < float(loss(wrong, jnp.array([0]))[0])
+
+
+def test_squares_average_two_modes_and_classes_keep_them():
+    """T36: of a target that is -1 or +1 with equal probability squares are least at 0, which never occurs; the best
+    classes are the two modes, a half each (Zhang, Isola, Efros 2016, section 2)."""
+    targets = jnp.array([-1.0, 1.0, 1.0, -1.0])
+
+    def squares(f):
+        return losses.squared_error(jnp.full((4, 1), f), targets[:, None]).mean()
+
+    assert float(jax.grad(squares)(0.0)) == 0
+    assert float(squares(0.0)) < min(float(squares(-1.0)), float(squares(1.0)))
+    bins = jnp.array([0, 2, 2, 0])  # of -1, 0, +1
+
+    def surprise(z):
+        return losses.softmax_cross_entropy(jnp.broadcast_to(z[None, :], (4, 3)), bins).mean()
+
+    best = jnp.array([0.0, -jnp.inf, 0.0])
+    np.testing.assert_allclose(jax.nn.softmax(best), [0.5, 0, 0.5])
+    np.testing.assert_allclose(surprise(best), np.log(2), rtol=1e-6)  # the entropy of the targets: nothing is below
+    assert float(surprise(jnp.array([0.0, 3.0, 0.0]))) > np.log(2)

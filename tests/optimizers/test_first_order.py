@@ -209,3 +209,26 @@ def test_the_hyper_parameters_may_be_traced():
         np.testing.assert_allclose(
             both[1], step(recipe, values, [0.05, *(value / 2 for value in values.values())]), rtol=1e-5
         )
+
+
+def test_the_optimizer_decides_which_minimum_is_found():
+    """T37: of the many zeros of (a x - 1)^2 descent from 0 finds the nearest, a / |a|^2; Adam, whose first steps are
+    equally long in every direction, finds 1 / sum |a| in each."""
+    a = jnp.array([3.0, 1.0])
+
+    def loss(x):
+        return (jnp.dot(a, x) - 1) ** 2
+
+    def found(tx, steps):
+        def step(carry, _):
+            x, state = carry
+            updates, state = tx.update(jax.grad(loss)(x), state, x)
+            return (optax.apply_updates(x, updates), state), None
+
+        x = jnp.zeros(2)
+        return jax.lax.scan(step, (x, tx.init(x)), None, length=steps)[0][0]
+
+    descended, adapted = found(gradient_descent(0.02), 200), found(adam(1e-3), 2000)
+    np.testing.assert_allclose([jnp.dot(a, descended), jnp.dot(a, adapted)], 1, atol=1e-4)
+    np.testing.assert_allclose(descended, [0.3, 0.1], rtol=1e-3)
+    np.testing.assert_allclose(adapted, [0.25, 0.25], rtol=1e-2)

@@ -163,6 +163,26 @@ def test_inside_of_a_transform_is_refused_and_around_it_is_taken():
     np.testing.assert_allclose(model.apply(variables, x)[0], expected, rtol=1e-6)
 
 
+def test_ascent_on_the_input_raises_what_a_layer_answers():
+    """M09: of a linear layer the steepest way for 1/2 |x W|^2 is x W W^T, and ascent turns x to its first axis."""
+    model = MLP((5, 3))
+    trunk = features(model, after="Dense_0")
+    x = jax.random.normal(KEY, (1, 4))
+    variables = trunk.init(KEY, x)
+    kernel = variables["params"]["Dense_0"]["kernel"]
+
+    def answer(x):
+        return jnp.square(trunk.apply(variables, x)[0]).sum() / 2
+
+    uphill = jax.jit(jax.grad(answer))
+    np.testing.assert_allclose(uphill(x), x @ kernel @ kernel.T, rtol=1e-5)
+    for _ in range(100):
+        x = x + uphill(x)
+        x = x / jnp.linalg.norm(x)
+    axis = np.linalg.svd(kernel)[0][:, 0]
+    assert abs(float(jnp.dot(x[0], axis))) == pytest.approx(1, abs=1e-4)
+
+
 def test_a_head_on_a_trunk_is_one_function_after_the_other():
     trunk, head = features(Net(), before="hidden"), MLP((6, 2))
     model = with_head(trunk, head)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxdl import checks
+
 CONFIDENCE = 0.95
 
 
@@ -29,6 +31,48 @@ def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = CONF
         return mean, -np.inf, np.inf
     half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     return mean, mean - half, mean + half
+
+
+def accuracy_interval(accuracy: float, num_examples: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Wilson's interval of the accuracy on examples not seen, from that on a test set, of one fixed network.
+
+    With p the accuracy, n the examples and z the normal quantile of (1 + c) / 2:
+
+        (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+
+    It stays inside [0, 1] and is no point at p = 0 or 1, where the plain p +- z sqrt(p (1 - p) / n) is. The spread over
+    training runs comes on top; see `mean_interval`.
+
+    Args:
+      accuracy: share of the test examples that are right, in [0, 1].
+      num_examples: of the test set, >= 1.
+      confidence: c in (0, 1).
+
+    Returns:
+      Lower and upper end.
+
+    Raises:
+      ValueError: a number out of its range.
+
+    Example:
+      >>> low, high = accuracy_interval(0.965, 10_000)
+      >>> round(low, 4), round(high, 4)
+      (0.9612, 0.9684)
+
+    References:
+      Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    """
+    from scipy import stats
+
+    checks.number(accuracy=accuracy, minimum=0, maximum=1, remedy="Divide a percentage by 100.")
+    checks.whole_number(num_examples=num_examples, minimum=1, remedy="Pass the size of the test set.")
+    checks.number(confidence=confidence, minimum=0, exclusive=True, below=1, remedy="0.95 is usual.")
+    z_squared = float(stats.norm.ppf(0.5 + confidence / 2)) ** 2 / num_examples
+    middle = accuracy + z_squared / 2
+    half = np.sqrt(z_squared * (accuracy * (1 - accuracy) + z_squared / 4))
+    # At 0 and 1 an end is the accuracy itself but for rounding.
+    low, high = (middle - half) / (1 + z_squared), (middle + half) / (1 + z_squared)
+    return max(0.0, float(low)), min(1.0, float(high))
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,28 @@ def test_an_inflection_and_a_monkey_saddle_are_degenerate():
     assert critical_point(lambda w, x: x * (w[0] ** 3 - 3 * w[0] * w[1] ** 2), jnp.zeros(2), ONE).kind() == "degenerate"
 
 
+def test_one_sigmoid_has_a_minimum_that_is_not_the_least():
+    """T19: squared error of s(w x) on two examples; each makes a well of its own, at w = 0 and w = ln 9.
+
+    The second is far out on the plateau of the first, whose loss is (1 - 0.1)^2 there (Auer, Herbster, Warmuth 1996).
+    """
+    batch = (jnp.array([1.0, 20.0]), jnp.array([0.9, 0.1]))
+
+    def losses(w, batch):
+        return jnp.square(jax.nn.sigmoid(w * batch[0]) - batch[1])
+
+    poor = jnp.float32(np.log(9))
+    found = critical_point(losses, poor, batch)
+    assert found.kind() == "minimum"
+
+    def mean(w):
+        return float(losses(w, batch).mean())
+
+    assert mean(poor) == pytest.approx(0.9**2 / 2, rel=1e-5)
+    assert mean(poor) < min(mean(poor - 0.1), mean(poor + 0.1))
+    assert min(mean(w) for w in np.linspace(-1, 0, 101)) < 0.3 * mean(poor)
+
+
 def test_where_the_gradient_is_long_nothing_is_critical():
     losses = quadratic(np.diag([1.0, -2.0]))
     found = critical_point(losses, jnp.array([3e-4, 0.0]), ONE)

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from jaxdl import training
-from jaxdl.training import History, ManyRuns, mean_interval
+from jaxdl.training import History, ManyRuns, accuracy_interval, mean_interval
 
 DRAWS = np.random.RandomState(0)
 
@@ -159,3 +159,31 @@ def test_members_of_a_real_run_are_their_single_runs(task):
     with pytest.raises(ValueError, match=r"metric: expected one of \(none: no step was done\); got 'train_loss'"):
         nothing.table("train_loss")
     assert nothing.rows() == [{"seed": 0}]
+
+
+@pytest.mark.parametrize(("right", "total"), [(9650, 10_000), (0, 20), (20, 20), (1, 1), (7, 13)])
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_the_accuracy_interval_is_wilsons(right, total, confidence):
+    expected = stats.binomtest(right, total).proportion_ci(confidence, "wilson")
+    found = accuracy_interval(right / total, total, confidence=confidence)
+    assert found == pytest.approx((expected.low, expected.high), rel=1e-12, abs=1e-15)
+
+
+def test_the_binomial_error_of_ten_thousand_examples():
+    """T40: sqrt(p (1 - p) / N) is 0.18 points at 96.5 %."""
+    low, high = accuracy_interval(0.965, 10_000, confidence=stats.norm.cdf(1) - stats.norm.cdf(-1))
+    assert (high - low) / 2 == pytest.approx(0.0018, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((96.5, 100, 0.95), r"accuracy: expected one finite number >= 0 and <= 1; got 96\.5\. Divide"),
+        ((0.5, 0, 0.95), r"num_examples: expected .*; got 0\. Pass the size"),
+        ((0.5, 10, 1), r"confidence: expected one finite number > 0 and < 1; got 1\. 0\.95 is usual"),
+    ],
+)
+def test_accuracies_that_are_none(arguments, message):
+    accuracy, total, confidence = arguments
+    with pytest.raises(ValueError, match=message):
+        accuracy_interval(accuracy, total, confidence=confidence)
