@@ -3,7 +3,6 @@
 import functools
 import io
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
