@@ -32,7 +32,7 @@ def test_equal_scales_are_what_descent_likes() -> None:
         conditions[name] = eigenvalues[1] / eigenvalues[0]
 
         def loss(w, x=x):
-            return jnp.mean((x @ w - x @ np.ones(2)) ** 2) / 2
+            return jnp.mean((jnp.asarray(x, jnp.float32) @ (w - 1)) ** 2) / 2
 
         def error_after(rate: float, loss=loss) -> float:
             tx = gradient_descent(rate)
@@ -42,11 +42,11 @@ def test_equal_scales_are_what_descent_likes() -> None:
                 w = optax.apply_updates(w, updates)
             return float(jnp.linalg.norm(w - 1))
 
-        with jax.enable_x64(True):
-            shrinks = (conditions[name] - 1) / (conditions[name] + 1)
-            assert error_after(2 / eigenvalues.sum()) <= 1.01 * np.sqrt(2) * shrinks**20
-            assert error_after(1.98 / eigenvalues[1]) < np.sqrt(2)
-            assert error_after(2.5 / eigenvalues[1]) > np.sqrt(2)
+        # Within the bound but for the rounding of float32, 20 times.
+        shrinks = (conditions[name] - 1) / (conditions[name] + 1)
+        assert error_after(2 / eigenvalues.sum()) <= np.sqrt(2) * shrinks**20 + 1e-5
+        assert error_after(1.98 / eigenvalues[1]) < np.sqrt(2)
+        assert error_after(2.5 / eigenvalues[1]) > np.sqrt(2)
     assert conditions["scaled"] < 1.5 < 100 < conditions["raw"]
 
 
