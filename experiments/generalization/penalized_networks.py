@@ -79,7 +79,7 @@ def wide(run: Run, *, eta: float, epochs: int) -> np.ndarray:
 
 def zeros(kernels: np.ndarray) -> np.ndarray:
     """Share of weights that are exactly 0, `(seeds,)`."""
-    return np.asarray(kernels == 0).mean(axis=(1, 2))
+    return 1 - np.asarray(np.count_nonzero(kernels, axis=(1, 2))) / kernels[0].size
 
 
 def decayed_to(run: Run, updates: int) -> float:

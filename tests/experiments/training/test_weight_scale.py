@@ -44,7 +44,7 @@ def test_the_stored_curves_pass_and_others_fail():
     apart[30, "1"][:, -1] -= 2
     assert verdicts(apart)[2] == "FAIL"
     level = stored()
-    level[30, "1"][:, 0] = level[30, "1/sqrt(fan_in)"][:, 0] + 0.1 * SPREAD
+    level[30, "1/sqrt(fan_in)"][:, 0] = level[30, "1/sqrt(fan_in)"][:, -1] + 0.1 * SPREAD
     assert verdicts(level)[3] == "FAIL", "the control has to fail"
 
 
