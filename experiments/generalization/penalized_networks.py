@@ -62,7 +62,7 @@ def starts(run: Run) -> np.ndarray:
 def blank_pixels(run: Run) -> np.ndarray:
     """Which pixels are 0 in every training image, so that their weights have no gradient: `(pixels,)`."""
     x = run.splits.train.x
-    return ~x.reshape(len(x), -1).any(0)
+    return np.all(x.reshape(len(x), -1) == 0, axis=0)
 
 
 def wide(run: Run, *, eta: float, epochs: int) -> np.ndarray:
@@ -79,7 +79,7 @@ def wide(run: Run, *, eta: float, epochs: int) -> np.ndarray:
 
 def zeros(kernels: np.ndarray) -> np.ndarray:
     """Share of weights that are exactly 0, `(seeds,)`."""
-    return np.asarray(kernels == 0).mean(axis=(1, 2))
+    return np.mean(kernels == 0, axis=(1, 2))
 
 
 def decayed_to(run: Run, updates: int) -> float:

@@ -12,7 +12,7 @@ SPREAD = 0.001 * np.array([-2.0, -1.0, 0.0, 1.0, 2.0])[:, None]
 def a_run(dataset="mnist"):
     draws = np.random.RandomState(0)
     examples = Examples(draws.rand(60, 2, 2, 1).astype(np.float32), draws.randint(0, 10, 60).astype(np.int32))
-    return Run(dataset, Splits(examples, examples, examples), 5, {"epochs": {dataset: 3}})
+    return Run(dataset, Splits(examples, examples, examples), 5, {"epochs": {dataset: 3}, "every": {dataset: 1}})
 
 
 def curves(epochs=30, jump=0.05):

@@ -12,7 +12,9 @@ SPREAD = np.array([-0.1, -0.05, 0.0, 0.05, 0.1])
 def a_run(dataset="mnist", **settings):
     draws = np.random.RandomState(0)
     examples = Examples(draws.rand(60, 2, 2, 1).astype(np.float32), draws.randint(0, 10, 60).astype(np.int32))
-    return Run(dataset, Splits(examples, examples, examples), 5, {"epochs": {dataset: 2}, **settings})
+    return Run(
+        dataset, Splits(examples, examples, examples), 5, {"epochs": {dataset: 2}, "every": {dataset: 1}, **settings}
+    )
 
 
 def stored(shift=0.0, epochs=30):
@@ -42,7 +44,7 @@ def test_the_stored_curves_pass_and_others_fail():
     apart[30, "1"][:, -1] -= 2
     assert verdicts(apart)[2] == "FAIL"
     level = stored()
-    level[30, "1"][:, 0] = level[30, "1/sqrt(fan_in)"][:, 0] + 0.1 * SPREAD
+    level[30, "1/sqrt(fan_in)"][:, 0] = level[30, "1/sqrt(fan_in)"][:, -1] + 0.1 * SPREAD
     assert verdicts(level)[3] == "FAIL", "the control has to fail"
 
 
