@@ -154,7 +154,7 @@ def picture(paired: Mapping[str, Reached], distorted: Mapping[str, Reached], dat
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     for axis, arms in zip(figure.subplots(1, 2), (paired, distorted), strict=True):
         draw_curves(axis, {name: reached.curve for name, reached in arms.items()})
-        worst = min(float(reached.curve[:, -1].min()) for reached in arms.values())
+        worst = min(float(reached.curve[:, -1].min()) for name, reached in arms.items() if name != FLIPPED)
         axis.set(xlabel="epoch", ylabel=f"validation accuracy on {dataset} (%)", ylim=(worst - 3, 100.2))
     return figure
 
