@@ -18,7 +18,7 @@ def draw_curves(
     """
     for name, rows in curves.items():
         x = np.arange(1, rows.shape[1] + 1) if places is None else places
-        (line,) = axis.plot(x, rows.mean(0), label=name)
+        (line,) = axis.plot(x, rows.mean(0), "." if rows.shape[1] == 1 else "-", label=name)
         axis.fill_between(x, rows.min(0), rows.max(0), color=line.get_color(), alpha=0.2, linewidth=0)
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)

@@ -9,5 +9,5 @@ def at_full_length(run: Run, result: Result, *, length: float, published: float,
     """Inconclusive for a run on MNIST that is shorter than the published one; the result itself otherwise."""
     if run.dataset != "mnist" or length >= published:
         return result
-    detail = f"the reference has {published:,g} {unit}, this run {length:,g}: use --preset full"
+    detail = f"the reference has {published:,.0f} {unit}, this run {length:,.0f}: use --preset full"
     return replace(result, verdict="INCONCLUSIVE", detail=detail)

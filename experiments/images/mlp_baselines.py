@@ -154,7 +154,7 @@ def picture(paired: Mapping[str, Reached], distorted: Mapping[str, Reached], dat
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     for axis, arms in zip(figure.subplots(1, 2), (paired, distorted), strict=True):
         draw_curves(axis, {name: reached.curve for name, reached in arms.items()})
-        worst = min(float(reached.curve[:, -1].min()) for reached in arms.values())
+        worst = min(float(reached.curve[:, -1].min()) for name, reached in arms.items() if name != FLIPPED)
         axis.set(xlabel="epoch", ylabel=f"validation accuracy on {dataset} (%)", ylim=(worst - 3, 100.2))
     return figure
 
@@ -169,10 +169,10 @@ EXPERIMENT = Experiment(
     "last epoch; validation on the last 6,000 of the 60,000 images. 500 tanh units: descent 0.01, batches of 20, "
     "10^-4 times the sum of squared weights, 50,000 images, best validation epoch of the run. 800 ReLU units: descent "
     "0.1, batches of 32; none, affine, elastic (alpha 34, sigma 4) distortions at every step. 128 units: 20 epochs of "
-    "60,000; the pair 6 epochs of 20,000 (in full 20 of 54,000); 500 units: 5 epochs (in full 830); 800 units: 12 "
-    "epochs of 10,000 (in full 60 of 54,000).",
+    "60,000; the pair 5 epochs of 54,000 (in full 20); 500 units: 5 epochs (in full 830); 800 units: 10 epochs of "
+    "10,000 (in full 60 of 54,000).",
     source="a study in C (128 units, 5 seeds), the Theano tutorial, Simard, Steinkraus and Platt 2003",
-    seconds={"digits": 60, "mnist": 220},
+    seconds={"digits": 60, "mnist": 240},
     presets={
         "smoke": {
             "seeds": 5,
@@ -184,9 +184,9 @@ EXPERIMENT = Experiment(
         "default": {
             "seeds": 5,
             "sgd": {"digits": (1197, 20), "mnist": (60_000, 20)},
-            "paired": {"digits": (1197, 20), "mnist": (20_000, 6)},
+            "paired": {"digits": (1197, 20), "mnist": (54_000, 5)},
             "theano": {"digits": (1197, 60), "mnist": (50_000, 5)},
-            "wide": {"digits": (1197, 60), "mnist": (10_000, 12)},
+            "wide": {"digits": (1197, 60), "mnist": (10_000, 10)},
         },
         "full": {
             "seeds": 5,
