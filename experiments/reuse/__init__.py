@@ -3,4 +3,5 @@
 NAMES = (
     "transfer",
     "distillation",
+    "pretraining",
 )
