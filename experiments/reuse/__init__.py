@@ -1,7 +1,3 @@
 """Networks that learn from other networks."""
 
-NAMES = (
-    "transfer",
-    "distillation",
-    "frozen_transfer",
-)
+NAMES = ("transfer", "distillation", "frozen_transfer", "pretraining",)
