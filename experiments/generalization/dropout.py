@@ -151,7 +151,7 @@ EXPERIMENT = Experiment(
     "a / (1 + a) from 0.1; the norm of each unit's weights bounded; dropout (hidden 0.5, input 0.2, the probability "
     "to DROP) and L2; dropout and the bound. The last epoch is evaluated. Digits: 128-128-256 units, batches of 20.",
     source="Srivastava et al. 2014, table 9, as printed in the lecture",
-    seconds={"digits": 90, "mnist": 300},
+    seconds={"digits": 90, "mnist": 200},
     presets={
         "smoke": {
             "seeds": 5, "tuned": False, "arms": ("L2", "max-norm", "dropout + max-norm"),

@@ -14,18 +14,16 @@ def table_figure(errors: Mapping[str, np.ndarray], published: Mapping[str, float
     names = list(errors)
     for i, name in enumerate(names):
         colour = "tab:green" if name.startswith("dropout") else "tab:blue"
-        left.barh(i, errors[name].mean(), color=colour, alpha=0.5)
-        left.plot(errors[name], np.full(len(errors[name]), i), ".", color="black")
+        left.plot(errors[name], np.full(len(errors[name]), i), ".", color="tab:gray")
+        left.plot(errors[name].mean(), i, "D", color=colour, label="mean" if i == 0 else None)
         ratio = errors[name].mean() / errors[names[0]].mean()
         right.plot(ratio, i, "o", color=colour, label="here" if i == 0 else None)
         right.plot(published[name] / published[names[0]], i, "D", color="black", fillstyle="none",
                    label="published" if i == 0 else None)  # fmt: skip
-    spread = np.concatenate(list(errors.values()))
-    left.set_xlim(max(0.0, spread.min() - 0.5 * np.ptp(spread)), None)
-    left.set(xlabel=f"test error on {dataset} (%), the axis cut", yticks=range(len(names)), yticklabels=names)
+    left.set(xlabel=f"test error on {dataset} (%)", yticks=range(len(names)), yticklabels=names)
     right.set(xlabel=f"test error relative to {names[0]}", yticks=range(len(names)), yticklabels=names)
-    right.legend(fontsize=8)
     for axis in (left, right):
+        axis.legend(fontsize=8)
         axis.invert_yaxis()
         axis.grid(alpha=0.3)
     return figure

@@ -182,7 +182,7 @@ EXPERIMENT = Experiment(
     "better than the best before, which is `patience=0` of Keras and of the slide and 1 here, the best restored. "
     "Starts and orders are the same for all, so are the curves. The test images are seen once.",
     source="the lectures; Prechelt 1998",
-    seconds={"digits": 15, "mnist": 50},
+    seconds={"digits": 15, "mnist": 20},
     presets={"smoke": settings(5, 150, 6), "default": settings(10, 200, 100), "full": settings(20, 400, 400)},
     run=run,
 )

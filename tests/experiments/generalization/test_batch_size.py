@@ -41,7 +41,10 @@ def test_the_published_accuracies_pass_and_others_fail():
     assert found == ["FAIL"] * 3
     assert not any(finding.published for finding in findings)
     alike = trained(100.0, 98.03)._replace(train=np.full(5, 100.0))
-    found, _ = verdicts(batch_size.judge_accuracies, alike, alike._replace(test=alike.test - 0.051), early)
+    other = alike._replace(test=alike.test - 0.051)
+    found, told = verdicts(batch_size.judge_accuracies, alike, other, early)
+    assert "both learn every image" in told[1].remark
+    assert "both learn" not in findings[1].remark
     assert found[:2] == ["PASS", "FAIL"], "networks that both learn everything are not the other way round"
 
 
