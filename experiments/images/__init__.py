@@ -3,6 +3,7 @@
 NAMES = (
     "baselines",
     "book_convolutions",
+    "cnn_baselines",
     "permutation",
     "shifts",
 )
