@@ -73,7 +73,11 @@ def tasks(run: Run) -> tuple[Splits, Splits]:
     whole = Examples(*(np.concatenate(pair) for pair in zip(train, validation, strict=True)))
     images = run.settings["images"][run.dataset]
     low, high = jaxdl.data.split_by_class(Splits(whole, validation, test), range(5))
-    return tuple(task._replace(train=Examples(*(part[:images] for part in task.train))) for task in (low, high))
+
+    def first(task: Splits) -> Splits:
+        return task._replace(train=Examples(*(part[:images] for part in task.train)))
+
+    return first(low), first(high)
 
 
 def network() -> jaxdl.models.SmallCNN:

@@ -58,7 +58,8 @@ def _problem(seed: int) -> tuple[Any, Any, Any]:
     params = model.init(jax.random.key(seed), x)["params"]
 
     def losses(params: Any, batch: Any) -> jax.Array:
-        return jaxdl.losses.softmax_cross_entropy(model.apply({"params": params}, batch[0]), batch[1])
+        logits: Any = model.apply({"params": params}, batch[0])
+        return jaxdl.losses.softmax_cross_entropy(logits, batch[1])
 
     return losses, params, (x, labels)
 

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -171,7 +172,7 @@ def judge_cap(run: Run) -> None:
     )  # fmt: skip
 
 
-def options(run: Run) -> dict[str, int]:
+def options(run: Run) -> dict[str, Any]:
     """Epochs and batch size."""
     return {name: run.settings[name][run.dataset] for name in ("epochs", "batch_size")}
 

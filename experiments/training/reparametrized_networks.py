@@ -91,7 +91,7 @@ def _apart(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _loss(model: Any, **mode: Any) -> Any:
-    def loss(params: Any, x: np.ndarray, y: np.ndarray) -> jax.Array:
+    def loss(params: Any, x: Any, y: Any) -> jax.Array:
         return jnp.mean(jaxdl.losses.softmax_cross_entropy(model.apply({"params": params}, x, **mode), y))
 
     return loss
