@@ -41,6 +41,6 @@ def begun(case: Case) -> tuple[training.TrainStep, training.TrainState]:
     """A step of momentum: Adam would make steps of full length of gradients that are 0 but for rounding."""
     tx = optax.sgd(0.05, momentum=0.9)
     variables = drawn(case)
-    model_state = {name: value for name, value in variables.items() if name != "params"}
-    state = training.make_state(variables["params"], tx, key=jax.random.key(1), model_state=model_state)
-    return training.make_train_step(case.objective, tx), state
+    params = variables.pop("params")
+    make = jax.jit(lambda *trees: training.make_state(trees[0], tx, key=jax.random.key(1), model_state=trees[1]))
+    return training.make_train_step(case.objective, tx), make(params, variables)
