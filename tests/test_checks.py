@@ -39,6 +39,8 @@ def test_compiled_functions():
 def test_sequences_of_whole_numbers(values):
     checks.whole_numbers(sizes=values, remedy="")
     checks.whole_numbers(sizes=values, length=len(values), remedy="")
+    with pytest.raises(ValueError, match=r"sizes: expected a sequence of 9 whole numbers >= 1; got "):
+        checks.whole_numbers(sizes=values, length=9, remedy="")
 
 
 @pytest.mark.parametrize("values", [3, "12", None, (0,), (1, True), (1.0,), {1: 2}])

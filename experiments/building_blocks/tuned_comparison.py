@@ -1,10 +1,10 @@
 """Comparisons of training losses, each arm at a hyper-parameter that was chosen on seeds that are not judged."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 import numpy as np
 
+from experiments.building_blocks.full_length import undecided
 from experiments.harness import rules
 from experiments.harness.claims import Result, Run
 
@@ -49,7 +49,7 @@ def judge_faster(
     ends = [each for each in (name, other) if each in untuned]
     if ends:
         detail = f"the best rate of {' and '.join(ends)} is an end of the grid, so it is not tuned"
-        result = replace(result, verdict="INCONCLUSIVE", detail=detail)
+        result = undecided(result, detail)
     jointly = f" (95 % jointly over {share} comparisons)" if share > 1 else ""
     run.find(
         f"{name} reaches a lower training loss than {other} after the same number of updates{where}",

@@ -5,14 +5,15 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from experiments.building_blocks import book, kernel_machine
+from experiments.building_blocks.full_length import at_full_length
 from experiments.generalization.data_size_figures import size_figure
 from experiments.harness import rules
-from experiments.harness.claims import Experiment, Result, Run
+from experiments.harness.claims import Experiment, Run
 from jaxdl.data import Examples
 
 ETA, DECAY_SHARE = 0.5, 1e-4  # lambda / n
@@ -100,11 +101,7 @@ def judge(run: Run, network: Mapping[int, np.ndarray], machines: Mapping[int, fl
     """X12: growth, the figures of every size, and the network above the machine."""
     mnist, sizes = run.dataset == "mnist", list(network)
 
-    def at_full_length(result: Result) -> Result:
-        if not mnist or updates >= BOOK_UPDATES:
-            return result
-        detail = f"the book does {BOOK_UPDATES:,} updates, this run {updates:,}: use --preset default"
-        return replace(result, verdict="INCONCLUSIVE", detail=detail)
+    full = partial(at_full_length, run, length=updates, published=BOOK_UPDATES, unit="updates", preset="default")
 
     growing = [size for size in sizes if size <= GROWS_UNTIL]
     values = np.stack([network[size] for size in growing], axis=1)
@@ -112,7 +109,7 @@ def judge(run: Run, network: Mapping[int, np.ndarray], machines: Mapping[int, fl
     run.find(
         f"more images never make it worse, from {growing[0]:,} to {growing[-1]:,}",
         "in every seed, from each size to the next",
-        at_full_length(rules.every_seed(np.all(steps >= 0, axis=1))),
+        full(rules.every_seed(np.all(steps >= 0, axis=1))),
         published="69.09 % to 95.85 %" if mnist else "",
         remark=f"the smallest step is {steps.min():.2f} points",
         row="X12",
@@ -129,7 +126,7 @@ def judge(run: Run, network: Mapping[int, np.ndarray], machines: Mapping[int, fl
     run.find(
         f"the network is above the support vector machine at every size up to {max(machines):,}",
         "in every seed and at every size; the machine has no randomness",
-        at_full_length(rules.every_seed(np.all(leads > 0, axis=1))),
+        full(rules.every_seed(np.all(leads > 0, axis=1))),
         published="at all nine sizes" if mnist else "",
         remark=f"the smallest lead is {leads.min():.2f} points, at {list(machines)[nearest]:,} images on the mean",
         row="X12",
@@ -148,7 +145,7 @@ def judge(run: Run, network: Mapping[int, np.ndarray], machines: Mapping[int, fl
         run.find(
             f"network, {name} images: the book's accuracies",
             f"mean over seeds within {margin:g} points of every figure; the farthest is shown",
-            at_full_length(rules.mean_within(network[farthest], stored - margin, stored + margin, unit=" %")),
+            full(rules.mean_within(network[farthest], stored - margin, stored + margin, unit=" %")),
             published=", ".join(f"{STORED[size][0]:.2f}" for size in group) + " %",
             remark=f"the farthest is that of {farthest:,} images, {offsets[farthest]:+.2f} points",
             row="X12",

@@ -6,11 +6,11 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
+from experiments.building_blocks.full_length import undecided
 from experiments.generalization.dropout_figures import table_figure
 from experiments.generalization.dropout_networks import ARMS, RATES, TOO_MUCH, TUNING_SEED, Networks, Tuned
 from experiments.harness import rules
@@ -96,7 +96,7 @@ def judge_published(run: Run, errors: np.ndarray) -> None:
     result = rules.mean_within(errors, 1.0, 1.35, unit=" %")
     if not full_length(run):
         detail = "a smaller network on fewer images than the published one: use --preset full"
-        result = replace(result, verdict="INCONCLUSIVE", detail=detail)
+        result = undecided(result, detail)
     run.find(
         f"{BEST}: the published test error",
         "mean over seeds in [1, 1.35] %",

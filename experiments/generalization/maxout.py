@@ -6,10 +6,10 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
+from experiments.building_blocks.full_length import undecided
 from experiments.generalization.maxout_figures import maxout_figure
 from experiments.generalization.maxout_networks import BOUND, DECAY, MOMENTUM_EPOCHS, PIECES, RATE, Networks, Trained
 from experiments.harness import rules
@@ -59,7 +59,7 @@ def judge(run: Run, trained: Mapping[str, Trained]) -> None:
         result = rules.mean_within(maxout.test, 1.0, 1.4, unit=" %")
         if not full_length(run):
             detail = "fewer units, images and epochs than the released run: use --preset full"
-            result = replace(result, verdict="INCONCLUSIVE", detail=detail)
+            result = undecided(result, detail)
         run.find(
             "maxout with dropout: test error after the first phase of the released run",
             "mean over seeds in [1, 1.4] % (a proposed interval: the published figure is of both phases)",

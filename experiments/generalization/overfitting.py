@@ -5,14 +5,15 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
+from experiments.building_blocks.full_length import at_full_length, undecided
 from experiments.generalization.overfitting_figures import overfitting_figure
 from experiments.generalization.overfitting_networks import DECAY, MORE, PATIENCE, WIDTH, Curves, Networks, Reached
 from experiments.harness import rules
-from experiments.harness.claims import Experiment, Result, Run
+from experiments.harness.claims import Experiment, Run
 
 BOOK_EPOCHS, LATEST_MINIMUM, RISE, PEAK_GAIN = 400, 40, 1.25, 2.0
 PEAKS = {"none": (80.5, 84.0), "L2": (85.5, 88.5)}
@@ -63,7 +64,7 @@ def run(run: Run) -> None:
 
 def judge_curves(run: Run, none: Curves, decayed: Curves) -> None:
     """X09: the shape of the curves, on MNIST also its peaks."""
-    epochs = none.cost.shape[1]
+    full = partial(at_full_length, run, length=none.cost.shape[1], published=BOOK_EPOCHS, preset="default")
     rises = none.cost[:, -1] / none.cost.min(1)
     shaped = (none.reached.train == 100) & (rises >= RISE)
     early = none.cost.argmin(1) < LATEST_MINIMUM if run.dataset == "mnist" else np.ones(len(rises), bool)
@@ -71,7 +72,7 @@ def judge_curves(run: Run, none: Curves, decayed: Curves) -> None:
     run.find(
         "without a cure every training image is learned, while the cost of the test images falls and then rises",
         f"in every seed: training accuracy 100 %, the smallest test cost{within}, the last at least {RISE:g} times it",
-        full_length(run, rules.every_seed(shaped & early), epochs),
+        full(rules.every_seed(shaped & early)),
         published="100 % from epoch 67; smallest cost 1.203 at epoch 15, 1.773 at the end: 1.47 times it",
         remark=f"the last cost is {rises.mean():.3g} times the smallest, reached at epoch "
         f"{np.median(none.cost.argmin(1)) + 1:.0f}",
@@ -81,7 +82,7 @@ def judge_curves(run: Run, none: Curves, decayed: Curves) -> None:
     run.find(
         f"weight decay raises the best test accuracy by more than {bound:g} points",
         f"lower 95 % limit of the paired difference of the best epochs above {bound:g} points",
-        full_length(run, rules.exceeds(peaks["L2"] - peaks["none"], bound, unit=" points"), epochs),
+        full(rules.exceeds(peaks["L2"] - peaks["none"], bound, unit=" points")),
         published="87.10 against 82.27 %",
         remark="best epochs by the test images themselves, as the published figures are",
     )
@@ -89,24 +90,16 @@ def judge_curves(run: Run, none: Curves, decayed: Curves) -> None:
         run.find(
             "with weight decay the last test cost lies below the smallest without",
             "in every seed; the cost holds its penalty, divided by the number of test images, as the book's does",
-            full_length(run, rules.every_seed(decayed.cost[:, -1] < none.cost.min(1)), epochs),
+            full(rules.every_seed(decayed.cost[:, -1] < none.cost.min(1))),
             published="0.891 against 1.203",
         )
         for name, (low, high) in PEAKS.items():
             run.find(
                 f"best test accuracy, {'without a cure' if name == 'none' else 'with weight decay'}",
                 f"mean over seeds of the best epoch in [{low:g}, {high:g}] %",
-                full_length(run, rules.mean_within(peaks[name], low, high, unit=" %"), epochs),
+                full(rules.mean_within(peaks[name], low, high, unit=" %")),
                 published=f"{PUBLISHED_PEAKS[name]:.2f} %",
             )
-
-
-def full_length(run: Run, result: Result, epochs: int) -> Result:
-    """Inconclusive for a run on MNIST that is shorter than the book's."""
-    if run.dataset != "mnist" or epochs >= BOOK_EPOCHS:
-        return result
-    detail = f"the book trains for {BOOK_EPOCHS} epochs, this run for {epochs}: use --preset default"
-    return replace(result, verdict="INCONCLUSIVE", detail=detail)
 
 
 def judge_cures(run: Run, arms: Mapping[str, Reached], none: Curves) -> None:
@@ -133,7 +126,7 @@ def judge_cures(run: Run, arms: Mapping[str, Reached], none: Curves) -> None:
     alike = bool((np.stack([arm.train for arm in both]) >= LEARNED).all())
     result = rules.exceeds(arms["L2"].test - arms["none"].test, 0.0, unit=" points")
     if not alike:
-        result = replace(result, verdict="INCONCLUSIVE", detail="training accuracies differ, so nothing is compared")
+        result = undecided(result, "training accuracies differ, so nothing is compared")
     run.find(
         "of two networks that make hardly any training error the one of smaller weights has the better test accuracy",
         f"both at {LEARNED} % of the training images or more in every seed; lower 95 % limit of the difference above 0",

@@ -5,10 +5,10 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
+from experiments.building_blocks.full_length import at_full_length
 from experiments.generalization.penalized_figures import accuracy_figure, weights_figure
 from experiments.generalization.penalized_networks import (
     ARMS,
@@ -21,7 +21,7 @@ from experiments.generalization.penalized_networks import (
     zeros,
 )
 from experiments.harness import rules
-from experiments.harness.claims import Experiment, Result, Run
+from experiments.harness.claims import Experiment, Run
 
 BOOK_EPOCHS, LAST, GAIN, SPARSE, DECAY_TOLERANCE = 30, 10, 0.3, 0.1, 1e-3
 PEAKS = {"none": (95.0, 95.7), "L2": (96.1, 96.8)}
@@ -65,14 +65,6 @@ def run(run: Run) -> None:
     run.figure("weights", weights_figure(arms, before, run.splits.train.x.shape[1:3]), caption)
 
 
-def full_length(run: Run, result: Result, epochs: int, needed: int = BOOK_EPOCHS) -> Result:
-    """Inconclusive for a run on MNIST that is shorter than the book's."""
-    if run.dataset != "mnist" or epochs >= needed:
-        return result
-    detail = f"the book trains for {needed} epochs, this run for {epochs}: use --preset default"
-    return replace(result, verdict="INCONCLUSIVE", detail=detail)
-
-
 def judge_decay(run: Run, arms: Mapping[str, Arm]) -> None:
     """X10 with 30 hidden units: the test images are watched, as in the book."""
     mnist, epochs = run.dataset == "mnist", arms["none"].test.shape[1]
@@ -81,7 +73,13 @@ def judge_decay(run: Run, arms: Mapping[str, Arm]) -> None:
     run.find(
         f"weight decay raises the mean test accuracy of the last {LAST} epochs by more than {bound:g} points",
         f"lower 95 % limit of the paired difference above {bound:g} points",
-        full_length(run, rules.exceeds(last["L2"] - last["none"], bound, unit=" points"), epochs),
+        at_full_length(
+            run,
+            rules.exceeds(last["L2"] - last["none"], bound, unit=" points"),
+            length=epochs,
+            published=BOOK_EPOCHS,
+            preset="default",
+        ),
         published="95.97 against 95.21 %" if mnist else "",
         row="X10",
     )
@@ -89,7 +87,13 @@ def judge_decay(run: Run, arms: Mapping[str, Arm]) -> None:
     run.find(
         "weight decay narrows the gap between training and test accuracy",
         "lower 95 % limit of the paired difference of the gaps after the last epoch above 0",
-        full_length(run, rules.exceeds(gaps["none"] - gaps["L2"], 0.0, unit=" points"), epochs),
+        at_full_length(
+            run,
+            rules.exceeds(gaps["none"] - gaps["L2"], 0.0, unit=" points"),
+            length=epochs,
+            published=BOOK_EPOCHS,
+            preset="default",
+        ),
         remark=f"gaps of {gaps['none'].mean():.2f} and {gaps['L2'].mean():.2f} points",
         row="X10",
     )
@@ -99,7 +103,13 @@ def judge_decay(run: Run, arms: Mapping[str, Arm]) -> None:
         run.find(
             f"30 hidden units, {'no decay' if name == 'none' else 'lambda 5'}: test accuracy of the best epoch",
             f"mean over seeds in [{low:g}, {high:g}] %; the test images choose it, as the published figure has it",
-            full_length(run, rules.mean_within(arms[name].test.max(1), low, high, unit=" %"), epochs),
+            at_full_length(
+                run,
+                rules.mean_within(arms[name].test.max(1), low, high, unit=" %"),
+                length=epochs,
+                published=BOOK_EPOCHS,
+                preset="default",
+            ),
             published=f"{PUBLISHED_PEAKS[name]:.2f} %",
             row="X10",
         )
@@ -115,7 +125,13 @@ def judge_wide(run: Run) -> None:
         run.find(
             f"100 hidden units, lambda 5, rate {eta:g}, {needed} epochs: validation accuracy of the best epoch",
             f"mean over seeds in [{low:g}, {high:g}] %",
-            full_length(run, rules.mean_within(curve.max(1), low, high, unit=" %"), epochs, needed),
+            at_full_length(
+                run,
+                rules.mean_within(curve.max(1), low, high, unit=" %"),
+                length=epochs,
+                published=needed,
+                preset="default",
+            ),
             published=f"{published:.2f} %",
             remark=f"after the last epoch {curve[:, -1].mean():.2f} %",
             row="X10",
@@ -128,7 +144,13 @@ def judge_weights(run: Run, arms: Mapping[str, Arm], before: np.ndarray, blank: 
     run.find(
         f"L1 by proximal steps leaves more than {SPARSE:.0%} of the first layer's weights at exactly 0",
         "in every seed",
-        full_length(run, rules.every_seed(share["L1, proximal"] > SPARSE), arms["none"].test.shape[1]),
+        at_full_length(
+            run,
+            rules.every_seed(share["L1, proximal"] > SPARSE),
+            length=arms["none"].test.shape[1],
+            published=BOOK_EPOCHS,
+            preset="default",
+        ),
         remark=f"{share['L1, proximal'].mean():.1%} on the mean; test accuracy "
         f"{arms['L1, proximal'].test[:, -1].mean():.2f} %, {arms['none'].test[:, -1].mean():.2f} without penalty. The "
         "bound was 50 % before a run on digits, which has 28 %: every mini-batch moves some weights off 0 again",

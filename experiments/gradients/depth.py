@@ -5,13 +5,15 @@
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.building_blocks import book, ladder
+from experiments.building_blocks.full_length import at_full_length
 from experiments.harness import rules
-from experiments.harness.claims import Experiment, Result, Run
+from experiments.harness.claims import Experiment, Run
 
 BOOK_EPOCHS = 30
 PUBLISHED = {1: 96.48, 2: 96.90, 3: 96.57, 4: 96.53}
@@ -71,11 +73,7 @@ def accuracy_curves(run: Run, num_hidden: int, epochs: int) -> np.ndarray:
 def judge_published(run: Run, last: Mapping[int, np.ndarray], epochs: int) -> None:
     """X03: the published value of every depth, and the row without a hidden layer put right."""
 
-    def at_full_length(result: Result) -> Result:
-        if epochs >= BOOK_EPOCHS:
-            return result
-        detail = f"the book trains for {BOOK_EPOCHS} epochs, this run for {epochs}: use --preset full"
-        return Result("INCONCLUSIVE", result.measured, result.interval, detail)
+    full = partial(at_full_length, run, length=epochs, published=BOOK_EPOCHS)
 
     for d, published in PUBLISHED.items():
         if d not in last:
@@ -85,18 +83,18 @@ def judge_published(run: Run, last: Mapping[int, np.ndarray], epochs: int) -> No
         run.find(
             f"{layers}: {published:.2f} % validation accuracy after {BOOK_EPOCHS} epochs",
             "the book's single run lies in the 95 % prediction interval of one run (spread at least 0.10 points)",
-            at_full_length(rules.predicts(last[d], published, unit=" %")),
+            full(rules.predicts(last[d], published, unit=" %")),
             published=f"{published:.2f} %",
         )
         run.find(
             f"{layers}: mean validation accuracy where the set-up puts it",
             f"mean over seeds in [{low:g}, {high:g}] %",
-            at_full_length(rules.mean_within(last[d], low, high, unit=" %")),
+            full(rules.mean_within(last[d], low, high, unit=" %")),
         )
     run.find(
         f"no hidden layer: about {LECTURE_WITHOUT_HIDDEN:.0f} % (first row of the lecture's table)",
         "the lecture's figure lies in the 95 % prediction interval of one run",
-        at_full_length(rules.predicts(last[0], LECTURE_WITHOUT_HIDDEN, unit=" %")),
+        full(rules.predicts(last[0], LECTURE_WITHOUT_HIDDEN, unit=" %")),
         published=f"{LECTURE_WITHOUT_HIDDEN:.0f} % (lecture; not in the book)",
         remark="this row is not in the chapter the table is taken from; 88 % is the linear classifier of LeCun et al. "
         "1998 (12.0 % error), another model trained otherwise",

@@ -5,12 +5,12 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from experiments.building_blocks.full_length import undecided
 from experiments.gradients import glorot_figures as figures
 from experiments.gradients import glorot_networks as networks
 from experiments.gradients.glorot_networks import DEPTH, LOOKED_AT, NORMALIZED, STANDARD, Trained
@@ -196,7 +196,7 @@ def where_tuned(result: Result, arms: Mapping[str, Trained], *names: str) -> Res
     if not ends:
         return result
     detail = f"the best rate of {' and '.join(ends)} is an end of the grid, so it is not tuned"
-    return replace(result, verdict="INCONCLUSIVE", detail=detail)
+    return undecided(result, detail)
 
 
 def judge_saturation(run: Run, sigmoid: Trained) -> None:

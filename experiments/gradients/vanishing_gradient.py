@@ -14,6 +14,7 @@ import optax
 
 import jaxdl
 from experiments.building_blocks import book
+from experiments.building_blocks.full_length import undecided
 from experiments.gradients import vanishing_figures
 from experiments.gradients.vanishing_published import BANDS, GEOMETRIC_MEANS, LATE_RATIO, MEDIAN_RATIOS, STORED
 from experiments.harness import rules
@@ -198,7 +199,7 @@ def needs(run: Run, seeds: int, result: Result) -> Result:
     """The result, or none where the rule asks for more seeds than there are."""
     if run.seeds >= seeds:
         return result
-    return Result("INCONCLUSIVE", result.measured, result.interval, f"the rule needs {seeds} seeds, got {run.seeds}")
+    return undecided(result, f"the rule needs {seeds} seeds, got {run.seeds}")
 
 
 def judge_chain(run: Run) -> None:

@@ -5,11 +5,11 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.building_blocks.full_length import undecided
 from experiments.building_blocks.tuned_comparison import faster
 from experiments.gradients import very_deep_networks as networks
 from experiments.gradients.very_deep_networks import HE, HE_RESIDUAL, RESIDUAL, TANH, XAVIER, Arm, AtStart, Trained
@@ -113,7 +113,7 @@ def full_length(run: Run, result: Result) -> Result:
     if (depth, steps) == (DEPTH, STEPS):
         return result
     detail = f"meant for {DEPTH} layers and {STEPS} updates; this run has {depth} and {steps}: use --preset default"
-    return replace(result, verdict="INCONCLUSIVE", detail=detail)
+    return undecided(result, detail)
 
 
 def judge_training(run: Run, found: Mapping[Arm, Trained]) -> None:

@@ -13,6 +13,7 @@ import optax
 
 import jaxdl
 from experiments.building_blocks import ladder
+from experiments.building_blocks.full_length import undecided
 from experiments.harness import rules
 from experiments.harness.claims import Experiment, Result, Run
 from experiments.images.baseline_figures import curves_figure, ladder_figure
@@ -185,7 +186,7 @@ def judge_published(run: Run, rungs: Mapping[str, Trained]) -> None:
     def long_enough(result: Result) -> Result:
         if full:
             return result
-        return Result("INCONCLUSIVE", result.measured, result.interval, "too few epochs: use --preset default")
+        return undecided(result, "too few epochs: use --preset default")
 
     for name, low, high, what in (
         ("linear", 85.5, 86.6, "linear with squared error, about 85 on the slide; the closed form has 86.09"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.building_blocks.full_length import undecided
 from experiments.harness import rules
 from experiments.harness.claims import Experiment, Result, Run
 from experiments.images import book_networks as networks
@@ -81,7 +82,7 @@ def learned(result: Result, *arms: Trained) -> Result:
     if worst >= LEARNED:
         return result
     detail = f"too short a run: {worst:.1f} % of the validation images at best; use --preset full"
-    return Result("INCONCLUSIVE", result.measured, result.interval, detail)
+    return undecided(result, detail)
 
 
 def judge_published(run: Run, found: Mapping[str, Trained]) -> None:
@@ -95,7 +96,7 @@ def judge_published(run: Run, found: Mapping[str, Trained]) -> None:
         result = rules.predicts(test, ARMS[name].published, unit=" %")
         if images < BOOK_IMAGES or epochs < BOOK_EPOCHS:
             detail = f"the book takes {BOOK_IMAGES:,} images and {BOOK_EPOCHS} epochs: use --preset full"
-            result = Result("INCONCLUSIVE", result.measured, result.interval, detail)
+            result = undecided(result, detail)
         run.find(
             f"{ARMS[name].published:.2f} % of the test images with {name.partition(',')[0]}"
             + (", shifted images" if ARMS[name].shifted else ""),

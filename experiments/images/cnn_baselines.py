@@ -14,10 +14,11 @@ from flax import linen as nn
 from matplotlib.figure import Figure
 
 import jaxdl
+from experiments.building_blocks.full_length import undecided
 from experiments.building_blocks.hyperparameter_grid import train_grid
 from experiments.building_blocks.shifted_images import small_cnn
 from experiments.harness import rules
-from experiments.harness.claims import Experiment, Result, Run
+from experiments.harness.claims import Experiment, Run
 from experiments.images.cnn_examples import EQUINOX, FLAX, KERAS, Example, examples
 from jaxdl import training
 from jaxdl.data import Examples
@@ -113,7 +114,7 @@ def judge_examples(run: Run, found: Mapping[str, Reached]) -> None:
         example = examples()[name]
         result = rules.predicts(reached.test, example.published, unit=" %")
         if run.settings["steps"]["mnist"] is not None and name != EQUINOX:
-            result = Result("INCONCLUSIVE", result.measured, result.interval, "too few updates: use --preset full")
+            result = undecided(result, "too few updates: use --preset full")
         run.find(
             f"{name}: {example.published:g} % of the test images",
             "the single published run in the 95 % prediction interval of one run (spread at least 0.10 points)",

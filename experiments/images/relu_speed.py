@@ -6,7 +6,6 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 
 import jaxdl
 from experiments.building_blocks.curves import draw_curves
+from experiments.building_blocks.full_length import undecided
 from experiments.building_blocks.tuned_comparison import TUNING_SEEDS
 from experiments.harness import rules
 from experiments.harness.claims import Experiment, Run
@@ -143,7 +143,7 @@ def judge(run: Run, arms: Mapping[str, Sped], slow: np.ndarray) -> None:
     ends = [name for name, arm in arms.items() if arm.rate in (0, len(RATES) - 1)]
     if ends:
         detail = f"the best rate of {' and '.join(ends)} is an end of the grid, so it is not tuned"
-        result = replace(result, verdict="INCONCLUSIVE", detail=detail)
+        result = undecided(result, detail)
     last = WINDOW + relu.errors.shape[1] - 1
     never = [f"{(arm.errors.min(1) > TARGET[run.dataset]).sum()} of {name}" for name, arm in arms.items()]
     run.find(

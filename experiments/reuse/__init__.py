@@ -1,3 +1,8 @@
 """Networks that learn from other networks."""
 
-NAMES = ("transfer", "distillation", "frozen_transfer", "pretraining",)
+NAMES = (
+    "transfer",
+    "distillation",
+    "frozen_transfer",
+    "pretraining",
+)

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import jaxdl
+from experiments.building_blocks.full_length import undecided
 from experiments.harness import rules
 from experiments.harness.claims import Experiment, Result, Run
 from jaxdl import training
@@ -151,7 +152,7 @@ def full_length(run: Run, result: Result) -> Result:
     if settings["images"] is None and settings["epochs"] >= EPOCHS:
         return result
     detail = f"the example takes all images for {EPOCHS} epochs: use --preset full"
-    return Result("INCONCLUSIVE", result.measured, result.interval, detail)
+    return undecided(result, detail)
 
 
 def summary(found: Reached) -> list[tuple[str, tuple[float, float, float]]]:

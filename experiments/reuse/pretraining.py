@@ -5,11 +5,11 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.building_blocks.full_length import undecided
 from experiments.harness import rules
 from experiments.harness.claims import Experiment, Result, Run
 from experiments.reuse import pretraining_networks as networks
@@ -101,7 +101,7 @@ def full_length(run: Run, result: Result) -> Result:
     if tuple(widths) == THEANO_WIDTHS and epochs >= THEANO_EPOCHS and most is None:
         return result
     detail = "the published run has 3 x 1,000 units, 50,000 images and 36 epochs, this one less: use --preset full"
-    return replace(result, verdict="INCONCLUSIVE", detail=detail)
+    return undecided(result, detail)
 
 
 def tell(run: Run, found: Mapping[str, Tuned]) -> None:

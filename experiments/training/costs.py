@@ -6,7 +6,6 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ import numpy as np
 
 import jaxdl
 from experiments.building_blocks import book
+from experiments.building_blocks.full_length import at_full_length, undecided
 from experiments.harness import rules
 from experiments.harness.claims import Experiment, Result, Run
 from experiments.training.cost_figures import networks_figure, neuron_figure
@@ -113,10 +113,8 @@ def judge_peaks(run: Run, curves: Mapping[tuple[int, str], np.ndarray]) -> None:
     for arm, (low, high) in PEAKS.items():
         if arm in peaks and run.dataset == "mnist":
             result = best_of_three(peaks[arm], low, high)
-            epochs = curves[arm].shape[1]
-            if epochs < BOOK_EPOCHS:
-                detail = f"the book trains for {BOOK_EPOCHS} epochs, this run for {epochs}: use --preset default"
-                result = replace(result, verdict="INCONCLUSIVE", detail=detail)
+            length = curves[arm].shape[1]
+            result = at_full_length(run, result, length=length, published=BOOK_EPOCHS, preset="default")
             run.find(
                 f"{arm[0]} hidden units, {arm[1]}: test accuracy of the best epoch, best of three runs",
                 f"the maximum over {RUNS} of the seeds in [{low:g}, {high:g}] %; the test images choose the epoch, as "
@@ -162,7 +160,7 @@ def judge_speed(run: Run, early: Mapping[str, np.ndarray], best: Mapping[str, fl
     ends = [cost for cost, eta in best.items() if eta in (GRIDS[cost][0], GRIDS[cost][-1])]
     if ends:
         detail = f"the best rate of {' and '.join(ends)} is an end of its grid, so it is not tuned"
-        result = replace(result, verdict="INCONCLUSIVE", detail=detail)
+        result = undecided(result, detail)
     updates = run.settings["updates"][run.dataset]
     run.find(
         f"cross-entropy is ahead after {updates} updates, each cost at its own tuned rate",

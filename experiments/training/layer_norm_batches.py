@@ -14,6 +14,7 @@ from flax import linen as nn
 from matplotlib.figure import Figure
 
 import jaxdl
+from experiments.building_blocks.full_length import undecided
 from experiments.harness import rules
 from experiments.harness.claims import Experiment, Result, Run
 from jaxdl import procedures, training
@@ -153,7 +154,7 @@ def full_length(run: Run, result: Result) -> Result:
     _, _, epochs = sizes_of(run)
     if min(epochs.values()) < PAPER_EPOCHS:
         detail = f"the paper trains both for {PAPER_EPOCHS} epochs; this run is shorter: use --preset full"
-        return Result("INCONCLUSIVE", result.measured, result.interval, detail)
+        return undecided(result, detail)
     return result
 
 

@@ -5,14 +5,15 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.building_blocks import book
+from experiments.building_blocks.full_length import at_full_length
 from experiments.harness import rules
-from experiments.harness.claims import Experiment, Result, Run
+from experiments.harness.claims import Experiment, Run
 
 BOOK_EPOCHS, LAST, SHAKING, RISES = 30, 10, 4.0, 1
 SLOW, RIGHT, LARGE = ETAS = (0.025, 0.25, 2.5)
@@ -64,11 +65,7 @@ def judge(run: Run, curves: Mapping[float, np.ndarray]) -> None:
     """X11: the last costs, and the three shapes."""
     mnist, epochs = run.dataset == "mnist", curves[SLOW].shape[1]
 
-    def at_full_length(result: Result) -> Result:
-        if not mnist or epochs >= BOOK_EPOCHS:
-            return result
-        detail = f"the book trains for {BOOK_EPOCHS} epochs, this run for {epochs}: use --preset default"
-        return replace(result, verdict="INCONCLUSIVE", detail=detail)
+    full = partial(at_full_length, run, length=epochs, published=BOOK_EPOCHS, preset="default")
 
     spread = {eta: values[:, -LAST:].std(1, ddof=1) for eta, values in curves.items()}
     ratio = spread[LARGE] / spread[RIGHT]
@@ -76,7 +73,7 @@ def judge(run: Run, curves: Mapping[float, np.ndarray]) -> None:
         f"at {LARGE:g} the cost keeps jumping: its deviation over the last {LAST} epochs is {SHAKING:g} times that at "
         f"{RIGHT:g} or more",
         "in every seed",
-        at_full_length(rules.every_seed(ratio >= SHAKING)),
+        full(rules.every_seed(ratio >= SHAKING)),
         published="0.054 against 0.006" if mnist else "",
         remark=f"{spread[LARGE].mean():.2g} against {spread[RIGHT].mean():.2g}, smallest ratio {ratio.min():.3g}",
         row="X11",
@@ -85,7 +82,7 @@ def judge(run: Run, curves: Mapping[float, np.ndarray]) -> None:
     run.find(
         f"at {SLOW:g} the cost falls from epoch to epoch",
         f"in every seed, with at most {RISES} exception",
-        at_full_length(rules.every_seed(counts <= RISES)),
+        full(rules.every_seed(counts <= RISES)),
         published="every epoch" if mnist else "",
         remark=f"exceptions by seed: {', '.join(map(str, counts))} of {epochs - 1}",
         row="X11",
@@ -110,7 +107,7 @@ def judge(run: Run, curves: Mapping[float, np.ndarray]) -> None:
         run.find(
             f"rate {eta:g}: training cost after {BOOK_EPOCHS} epochs",
             f"mean over seeds in [{low:g}, {high:g}]",
-            at_full_length(rules.mean_within(curves[eta][:, -1], low, high)),
+            full(rules.mean_within(curves[eta][:, -1], low, high)),
             published=f"{STORED[eta][-1]:g}",
             row="X11",
         )

@@ -1,13 +1,13 @@
 """The claim that plain SGD is slow on a saddle and in a long valley, on functions of two numbers (O17, T48)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 
 import jaxdl
+from experiments.building_blocks.full_length import undecided
 from experiments.harness import rules
 from experiments.harness.claims import Result, Run
 from experiments.training import minibatch_paths, surfaces
@@ -105,7 +105,7 @@ def judge_slow(run: Run, tuned: Tuned, deed: str, what: str) -> None:
     untuned = [name for name in (PLAIN, rival) if name in tuned.ends]
     if untuned:
         detail = f"the best rate of {' and '.join(untuned)} is an end of the grid, so it is not tuned"
-        result = replace(result, verdict="INCONCLUSIVE", detail=detail)
+        result = undecided(result, detail)
     run.find(
         f"plain gradient descent is slow to {deed}: it takes more than {SLOW:g} times the steps of the quickest other "
         f"method, {rival} by the starts that chose the rates",

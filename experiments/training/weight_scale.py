@@ -5,14 +5,15 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.building_blocks import book
+from experiments.building_blocks.full_length import at_full_length
 from experiments.harness import rules
-from experiments.harness.claims import Experiment, Result, Run
+from experiments.harness.claims import Experiment, Run
 
 BOOK_EPOCHS, LAST, MARGIN = 30, 10, 0.6
 LEADS = {30: 3.0, 100: 1.5}
@@ -70,11 +71,7 @@ def judge(run: Run, curves: Mapping[tuple[int, str], np.ndarray]) -> None:
     widths = sorted({width for width, _ in curves})
     epochs = next(iter(curves.values())).shape[1]
 
-    def at_full_length(result: Result) -> Result:
-        if not mnist or epochs >= BOOK_EPOCHS:
-            return result
-        detail = f"the book trains for {BOOK_EPOCHS} epochs, this run for {epochs}: use --preset default"
-        return replace(result, verdict="INCONCLUSIVE", detail=detail)
+    full = partial(at_full_length, run, length=epochs, published=BOOK_EPOCHS, preset="default")
 
     gains = {width: curves[width, "1/sqrt(fan_in)"] - curves[width, "1"] for width in widths}
     for width in widths:
@@ -90,7 +87,7 @@ def judge(run: Run, curves: Mapping[tuple[int, str], np.ndarray]) -> None:
     run.find(
         f"30 hidden units: after the last epoch both starts are within {MARGIN:g} points of one another",
         f"EQ({MARGIN:g}): 90 % interval of the paired difference within +-{MARGIN:g} points",
-        at_full_length(rules.equivalent(gains[30][:, -1], MARGIN, unit=" points")),
+        full(rules.equivalent(gains[30][:, -1], MARGIN, unit=" points")),
         published="96.50 against 96.37 %" if mnist else "",
         row="X08",
     )
@@ -109,7 +106,7 @@ def judge(run: Run, curves: Mapping[tuple[int, str], np.ndarray]) -> None:
         run.find(
             f"{width} hidden units, weights of deviation {start}: mean accuracy of the last {LAST} epochs",
             "the book's single run lies in the 95 % prediction interval of one run (spread at least 0.10 points)",
-            at_full_length(rules.predicts(values[:, -LAST:].mean(1), published, unit=" %")),
+            full(rules.predicts(values[:, -LAST:].mean(1), published, unit=" %")),
             published=f"{published:.2f} %",
             row="X08",
         )

@@ -146,10 +146,13 @@ def test_a_bound_is_kept_when_it_is_reached():
 )
 def test_every_layout_has_axes_that_run_over_what_comes_into_a_unit(module, shape, axis):
     """The gradient of a pre-activation with respect to the input is the unit's weights: its norm must be 1."""
-    x = jnp.asarray(DRAWS.randn(*shape).astype(np.float32))
-    params = project(module.init(jax.random.key(0), x[None])["params"], unit_norm(axis=axis))
-    jacobian = jax.jacobian(lambda x: module.apply({"params": params}, x[None])[0])(x)
-    lengths = norms(jacobian, tuple(range(-len(shape), 0)))
+
+    @jax.jit
+    def jacobian(x):
+        params = project(module.init(jax.random.key(0), x[None])["params"], unit_norm(axis=axis))
+        return jax.jacobian(lambda x: module.apply({"params": params}, x[None])[0])(x)
+
+    lengths = norms(jacobian(DRAWS.randn(*shape).astype(np.float32)), tuple(range(-len(shape), 0)))
     np.testing.assert_allclose(lengths, 1, atol=1e-6)
     assert lengths.size > 1
 

@@ -235,7 +235,7 @@ def test_a_thumbnail_is_the_mean_of_squares(tmp_path):
 
 def test_the_source_is_what_an_experiment_imports_and_nothing_else():
     names = {path.name for path in records._sources("experiments.gradients.depth")}
-    assert names == {"depth.py", "book.py", "ladder.py"}
+    assert names == {"depth.py", "book.py", "full_length.py", "ladder.py"}
     assert len({records.fingerprint(experiments.find(name)) for name in experiments.NAMES}) == len(experiments.NAMES)
 
 
