@@ -1,5 +1,6 @@
 """Validators of arguments; each error says which argument, what was expected, what came, and what to do."""
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -53,6 +54,21 @@ def objective(value: Any, *, argument: str = "objective") -> None:
             "Pass for example jaxdl.training.supervised(model, loss)."
         )
     _hashable(argument, value)
+
+
+def losses_fn(value: Any) -> None:
+    """Raises TypeError for what cannot be `losses_fn(params, batch) -> (batch,)`, such as an objective."""
+    objective(value, argument="losses_fn")
+    try:
+        parameters = inspect.signature(value).parameters.values()
+    except (TypeError, ValueError):  # something built in
+        return
+    required = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
+    if required:
+        raise TypeError(
+            f"losses_fn: expected a function of (params, batch) alone; got one that needs {', '.join(required)}, "
+            "too, as objectives do. Pass jaxdl.diagnostics.losses_of(objective)."
+        )
 
 
 def compiled_function(*, remedy: str, **argument: Any) -> None:

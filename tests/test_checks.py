@@ -26,6 +26,31 @@ def test_an_array_known_before_a_trace_is_judged_inside_of_it(value):
         jax.jit(lambda: judged(0.25))()
 
 
+def test_losses_of_examples_are_told_from_objectives():
+    for fn in (lambda params, batch: batch, lambda params, batch, *, scale=1: batch, jnp.add):
+        checks.losses_fn(fn)
+
+    def objective(params, batch, *, model_state, key, train):
+        return batch
+
+    with pytest.raises(
+        TypeError, match=r"losses_fn: expected a function of \(params, batch\) alone; got one that needs model_state, "
+        r"key, train, too, as objectives do\. Pass jaxdl\.diagnostics\.losses_of\(objective\)\."
+    ):  # fmt: skip
+        checks.losses_fn(objective)
+    with pytest.raises(TypeError, match="losses_fn: expected a function of"):
+        checks.losses_fn(3)
+
+
+@pytest.mark.parametrize("measure", ["per_example_gradient_norms", "per_example_gradients", "gradient_statistics"])
+def test_an_objective_in_the_place_of_losses_is_named(measure):
+    import jaxdl
+
+    objective = jaxdl.training.supervised(jaxdl.models.MLP((2,)), jaxdl.losses.softmax_cross_entropy)
+    with pytest.raises(TypeError, match=r"losses_of\(objective\)"):
+        getattr(jaxdl.diagnostics, measure)(objective, {"w": jnp.ones(2)}, (jnp.ones((3, 2)), jnp.zeros(3, int)))
+
+
 def test_compiled_functions():
     checks.compiled_function(loss_fn=len, remedy="")
     with pytest.raises(TypeError, match=r"loss_fn: expected a function; got int\. Pass one\."):

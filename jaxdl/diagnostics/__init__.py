@@ -59,7 +59,7 @@ from jaxdl.diagnostics.signals.mean_field import error_factor as error_factor
 from jaxdl.diagnostics.signals.mean_field import length_map as length_map
 from jaxdl.diagnostics.signals.mean_field import mean_field as mean_field
 from jaxdl.diagnostics.signals.signal_propagation import SignalPropagation as SignalPropagation
-from jaxdl.diagnostics.signals.signal_propagation import measure_signals as measure_signals
+from jaxdl.diagnostics.signals.signal_propagation import measure_signal_propagation as measure_signal_propagation
 from jaxdl.diagnostics.signals.signal_propagation import signal_propagation as signal_propagation
 from jaxdl.diagnostics.signals.skips import SkipShare as SkipShare
 from jaxdl.diagnostics.signals.skips import skip_share as skip_share
@@ -122,7 +122,7 @@ __all__ = [
     "mean_field",
     "measure_gradient_flow",
     "measure_sharpness",
-    "measure_signals",
+    "measure_signal_propagation",
     "measure_unit_health",
     "noise_scale",
     "parameter_drift",

@@ -96,8 +96,16 @@ class LearningRateRange:
         lines += [f"{i:>5}  {self.rates[i]:>9.3g}  {self.losses[i]:>10.4g}  {self.smoothed[i]:>10.4g}" for i in chosen]
         return "\n".join(lines)
 
-    def plot(self) -> "Figure":
-        """Loss against the rate, with the steepest and the lowest point marked."""
+    def plot(self, path: Any = None, *, title: str | None = None) -> "Figure":
+        """Draws the loss against the rate, with the steepest and the lowest point marked.
+
+        Args:
+          path: where to save the picture; the ending sets its kind.
+          title: above the picture; the verdict by default.
+
+        Returns:
+          The matplotlib figure, not shown.
+        """
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(6, 4), layout="constrained")
@@ -111,11 +119,10 @@ class LearningRateRange:
         if len(seen):
             room = 0.1 * max(np.ptp(seen), 1e-12)
             axes.set_ylim(seen.min() - room, seen.max() + room)
-        axes.set(xscale="log", xlabel="learning rate", ylabel="loss of the batch", title=self.verdict())
-        axes.title.set_fontsize(8)
+        axes.set(xscale="log", xlabel="learning rate", ylabel="loss of the batch")
         axes.legend(fontsize=8)
         axes.grid(alpha=0.3)
-        return finished(figure, None, "")
+        return finished(figure, path, self.verdict() if title is None else title)
 
 
 def learning_rate_range(

@@ -13,7 +13,7 @@ from jax import export
 import jaxdl
 from jaxdl import losses, optimizers, training
 from jaxdl.data import make_augmentation
-from jaxdl.diagnostics import measure_gradient_flow, measure_signals, measure_unit_health
+from jaxdl.diagnostics import measure_gradient_flow, measure_signal_propagation, measure_unit_health
 from jaxdl.layers import BatchRenorm, Maxout
 from jaxdl.training import engines
 from tests.diagnostics.per_example.models import ResNet, TiedAutoencoder, Transformer, TwoLSTMs
@@ -105,7 +105,7 @@ OPTIONS = {
     "guard": dict(guard="skip"),
     "penalty": dict(regularizer=jaxdl.regularizers.l2(0.1)),
     "gradient_flow": dict(measure=measure_gradient_flow, measure_every=2),
-    "signals": dict(measure=measure_signals, measure_every=2),
+    "signals": dict(measure=measure_signal_propagation, measure_every=2),
     "units": dict(measure=measure_unit_health),
 }
 

@@ -137,14 +137,17 @@ def test_the_state_is_left_alone_and_its_count_does_not_matter():
     assert float(before.params["w"]) == 1.0
 
 
-def test_table_and_plot_show_every_point_of_interest():
+def test_table_and_plot_show_every_point_of_interest(tmp_path):
     result = found()
     assert len(result.table(rows=5).splitlines()) == 6
-    (axes,) = result.plot().axes
+    figure = result.plot(tmp_path / "range.png")
+    (axes,) = figure.axes
+    assert (tmp_path / "range.png").stat().st_size > 1000
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert f"steepest: {result.steepest:.2g}" in labels
     assert axes.get_xscale() == "log"
-    assert axes.get_title() == result.verdict()
+    assert figure.get_suptitle().split() == result.verdict().split()
+    assert result.plot(title="rates").get_suptitle() == "rates"
     found(min_rate=50.0).plot()
     with pytest.raises(ValueError, match="rows: expected a whole number >= 2; got 1"):
         result.table(rows=1)

@@ -12,7 +12,7 @@ from jaxdl.tree import Where, leaf_paths, norm, resolve
 PyTree = Any
 
 
-def random_direction(key: jax.Array, params: PyTree, *, filter_normalisation: bool = True, where: Where) -> PyTree:
+def random_direction(key: jax.Array, params: PyTree, *, filter_normalization: bool = True, where: Where) -> PyTree:
     """A Gaussian direction like `params`: `d_f <- d_f |theta_f| / |d_f|` for each filter f, or of length 1 as a whole.
 
     A filter is what makes one output: a slice along the last axis of a kernel; of a leaf with fewer than two axes all
@@ -21,7 +21,7 @@ def random_direction(key: jax.Array, params: PyTree, *, filter_normalisation: bo
     Args:
       key: for the draw.
       params: pytree of floating-point arrays.
-      filter_normalisation: Li et al.'s, which makes the direction as long as the parameters, filter by filter, so
+      filter_normalization: Li et al.'s, which makes the direction as long as the parameters, filter by filter, so
         that functions that differ by a scaling of their layers look alike.
       where: which leaves are moved; the direction is zero in the others.
     """
@@ -32,13 +32,13 @@ def random_direction(key: jax.Array, params: PyTree, *, filter_normalisation: bo
         noise = jax.random.normal(key, leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32))
         if not moved:
             return jnp.zeros_like(noise)
-        if not filter_normalisation:
+        if not filter_normalization:
             return noise
         axes = tuple(range(leaf.ndim - 1)) if leaf.ndim >= 2 else None
         return noise * (norm(leaf, axis=axes, keepdims=True) / norm(noise, axis=axes, keepdims=True))
 
     drawn = jax.tree.map(draw, keys, params, chosen)
-    if filter_normalisation:
+    if filter_normalization:
         return drawn
     length = norm(jnp.stack([norm(leaf) for leaf in jax.tree.leaves(drawn)]))
     return jax.tree.map(lambda leaf: leaf / length, drawn)

@@ -67,7 +67,7 @@ def loss_landscape(
     data: PyTree,
     *,
     directions: Literal[1, 2, "trajectory"] | Sequence[PyTree] = 1,
-    filter_normalisation: bool = True,
+    filter_normalization: bool = True,
     where: Where = is_kernel,
     span: float | None = None,
     num_points: int = 25,
@@ -87,7 +87,7 @@ def loss_landscape(
       objective, params, data, batch_size, model_state, train: as in `hessian_vector_product`.
       directions: 1 or 2 random ones; or a list of one or two pytrees like `params`, taken as they are; or
         "trajectory": the two principal directions of the trajectory's displacements from `params`, of length 1.
-      filter_normalisation: whether random directions are as long as the parameters, filter by filter; else of length
+      filter_normalization: whether random directions are as long as the parameters, filter by filter; else of length
         1 as a whole. With it, x = 1 changes every filter by its own length.
       where: which leaves random directions move; kernels by default, not biases and scales, as in Li et al.
       span: the grid covers [-span, span] in each direction. None: 1, or with a trajectory what covers it and the
@@ -136,7 +136,7 @@ def loss_landscape(
     path = None if trajectory is None else flat_path(trajectory, given.params)
     return _landscape(
         *given, rows, path, None if span is None else jnp.asarray(span, jnp.float32), objective=objective, kind=kind,
-        filter_normalisation=filter_normalisation, where=tuple(where) if isinstance(where, list) else where,
+        filter_normalization=filter_normalization, where=tuple(where) if isinstance(where, list) else where,
         num_points=num_points, points_at_once=points_at_once, train=train, batch_size=batch_size,
     )  # fmt: skip
 
@@ -160,7 +160,7 @@ def _given(directions: list[PyTree], params: PyTree) -> jax.Array:
 @partial(
     jax.jit,
     static_argnames=(
-        "objective", "kind", "filter_normalisation", "where", "num_points", "points_at_once", "train", "batch_size",
+        "objective", "kind", "filter_normalization", "where", "num_points", "points_at_once", "train", "batch_size",
     ),
 )  # fmt: skip
 def _landscape(
@@ -174,7 +174,7 @@ def _landscape(
     *,
     objective: Any,
     kind: Any,
-    filter_normalisation: bool,
+    filter_normalization: bool,
     where: Any,
     num_points: int,
     points_at_once: int,
@@ -190,7 +190,7 @@ def _landscape(
         if rows is None and moves is not None and kind == "trajectory":
             rows = principal_directions(moves, 2)
         elif rows is None:
-            draw = partial(random_direction, params=params, filter_normalisation=filter_normalisation, where=where)
+            draw = partial(random_direction, params=params, filter_normalization=filter_normalization, where=where)
             rows = jnp.stack([flat(draw(key)).point for key in keys[:kind]])
         rows = rows.astype(at.point.dtype)
         projected, captured = (None, None) if moves is None else coordinates(moves, rows)

@@ -16,10 +16,10 @@ def checked_size(losses_fn: Any, params: PyTree, batch: PyTree) -> int:
     """The number of examples.
 
     Raises:
-      TypeError: `losses_fn` is no function.
+      TypeError: `losses_fn` is no function of parameters and batch alone.
       ValueError: parameters or a batch without arrays, or of unequal lengths.
     """
-    checks.objective(losses_fn, argument="losses_fn")
+    checks.losses_fn(losses_fn)
     if not jax.tree.leaves(params):
         raise ValueError("params: expected at least one array; got a tree without any. Pass the model's parameters.")
     return num_examples(batch, argument="batch")

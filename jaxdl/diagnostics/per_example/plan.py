@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import Literal
 
+from jaxdl import checks
 from jaxdl.diagnostics.per_example.contraction import prefers_gram
 from jaxdl.diagnostics.per_example.forms import Form, form_of
 from jaxdl.jaxprs import Site, find_sites, scans_around, trace
@@ -123,8 +124,9 @@ def make_plan(losses_fn: LossesFn, params: PyTree, batch: PyTree, *, alone: bool
 
     Raises:
       ValueError: losses that mix examples, are not one per example, or are `alone` not what they are in the batch.
-      TypeError: parameters that are not floating-point.
+      TypeError: parameters that are not floating-point, or an objective in the place of `losses_fn`.
     """
+    checks.losses_fn(losses_fn)
     leaves = leaf_paths(params)
     wrong = [path for path, leaf in leaves.items() if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating)]
     if wrong:

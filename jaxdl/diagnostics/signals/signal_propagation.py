@@ -130,7 +130,7 @@ def signal_propagation(
     return _measure(*subject, jnp.asarray(saturated_below), objective=objective, train=train)
 
 
-def measure_signals(moment: Any) -> SignalPropagation:
+def measure_signal_propagation(moment: Any) -> SignalPropagation:
     """`signal_propagation` as a `measure` of `make_train_step`.
 
     Args:

@@ -35,7 +35,7 @@ def test_leaves_of_one_axis_are_one_filter_where_they_are_moved():
 
 def test_without_normalisation_the_whole_is_of_length_one_and_gaussian():
     params = {"w": jnp.ones((100, 100)), "v": jnp.ones((50, 20))}
-    found = random_direction(jax.random.key(0), params, filter_normalisation=False, where=None)
+    found = random_direction(jax.random.key(0), params, filter_normalization=False, where=None)
     flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(found)])
     assert np.linalg.norm(flat) == pytest.approx(1, rel=1e-5)
     scaled = flat * np.sqrt(flat.size)

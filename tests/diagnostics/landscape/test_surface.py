@@ -81,14 +81,14 @@ class Scaled:
         return {"a": {"kernel": a["kernel"] * factor, "bias": a["bias"]}, "b": {"kernel": b["kernel"] / factor}}
 
 
-def test_filter_normalisation_undoes_the_scale_of_the_layers():
+def test_filter_normalization_undoes_the_scale_of_the_layers():
     """Of the same draws: filter by filter, the direction scales with the network, so the losses are the same."""
 
     def values(factor, **options):
         return loss_landscape(Scaled.losses, Scaled.scaled(factor), Scaled.data, directions=2, num_points=5, **options)
 
     np.testing.assert_allclose(values(10.0).values, values(1.0).values, rtol=1e-4)
-    plain, scaled = (values(factor, filter_normalisation=False).values for factor in (1.0, 10.0))
+    plain, scaled = (values(factor, filter_normalization=False).values for factor in (1.0, 10.0))
     assert np.abs(plain - scaled).max() > 0.5 * np.abs(plain).max()
 
 

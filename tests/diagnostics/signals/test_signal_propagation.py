@@ -10,7 +10,7 @@ from flax import nnx
 
 import jaxdl
 from jaxdl import training
-from jaxdl.diagnostics import measure_signals, signal_propagation
+from jaxdl.diagnostics import measure_signal_propagation, signal_propagation
 
 from .signal_networks import Attention, Cnn, Recurrent, ResNet, Stacked, draws
 
@@ -342,14 +342,14 @@ def test_it_rides_in_a_training_step_and_changes_nothing(same_bytes, digits_like
     objective, tx = training.supervised(model, LOSS), optax.sgd(0.1)
     x, y = digits_like
     state = training.init_state(model, tx, x, key=jax.random.key(0))
-    step = training.make_train_step(objective, tx, measure=measure_signals)
+    step = training.make_train_step(objective, tx, measure=measure_signal_propagation)
     _, metrics = jax.jit(step)(state, (x, y))
     alone = signal_propagation(objective, state, (x, y))
     for ours, theirs in zip(jax.tree.leaves(metrics["measure"]), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
     options: dict = dict(epochs=2, batch_size=40)
     plain = training.make_train_step(objective, tx)
-    sometimes = training.make_train_step(objective, tx, measure=measure_signals, measure_every=2)
+    sometimes = training.make_train_step(objective, tx, measure=measure_signal_propagation, measure_every=2)
     measured_fit = training.fit(sometimes, state, (x, y), **options)
     bare_fit = training.fit(plain, state, (x, y), **options)
     same_bytes(measured_fit.state, bare_fit.state)
