@@ -8,6 +8,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import jax
 import pytest
 
 import experiments
@@ -37,16 +38,36 @@ def test_without_a_name_everything_is_listed():
             assert text in done.stdout
 
 
+def test_every_room_has_a_quick_one():
+    assert all(QUICK & set(room.NAMES) for room in experiments.ROOMS)
+    assert set(experiments.NAMES) >= QUICK
+
+
 def test_a_run_as_a_user_types_it(tmp_path):
     cache = str(tmp_path / "cache")
-    done = command("representation", "--preset", "smoke", "--out", str(tmp_path / "out"), XDG_CACHE_HOME=cache)
+    done = command("shifts", "--preset", "smoke", "--out", str(tmp_path / "out"), XDG_CACHE_HOME=cache)
     assert done.returncode in (0, 1), done.stderr
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert done.returncode == int(manifest["verdicts"]["FAIL"] > 0)
     assert f"Report: {tmp_path / 'out' / 'report.html'}" in done.stdout
 
 
-@pytest.mark.parametrize("name", experiments.NAMES)
+# One or two of every room; the others, ten to fifty seconds of compilation each, carry the marker.
+QUICK = {
+    "depth",
+    "per_example",
+    "ten_steps",
+    "learning_rate",
+    "early_stopping",
+    "closed_forms",
+    "shifts",
+    "distillation",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in experiments.NAMES]
+)
 def test_the_smoke_preset_runs_to_verdicts_and_a_report(name, tmp_path, monkeypatch):
     monkeypatch.setattr(jaxdl.training, "keep_compiled_programs", lambda: None)  # the tests have a cache of their own
     status = main([name, "--preset", "smoke", "--out", str(tmp_path / "out")])
@@ -71,6 +92,7 @@ def test_the_smoke_preset_runs_to_verdicts_and_a_report(name, tmp_path, monkeypa
     assert {finding["row"] for finding in findings} <= {"", *rows}
     record = records.standing(tmp_path / "out", experiments.find(name), dataset="digits", preset="smoke", seeds=None)
     assert record is not None, "the run would not be resumed"
+    jax.clear_caches()  # the programs of all of them together would fill the memory
 
 
 class Links(HTMLParser):
