@@ -81,7 +81,22 @@ def test_links_between_pages_lead_somewhere():
     assert not broken
 
 
-@pytest.mark.parametrize("pages", scripts(), ids=lambda pages: "+".join(page.stem for page in pages))
+# The build of the documentation runs every cell as well; by default the pages that a newcomer reads run here, with
+# warnings as errors, and all of them under the marker.
+FIRST = {"README.md", "start.md", "bring_your_own_model.md", "your_own_loop.md", "claims.md"}
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        pytest.param(
+            pages,
+            id="+".join(page.stem for page in pages),
+            marks=() if {page.name for page in pages} <= FIRST else pytest.mark.slow,
+        )
+        for pages in scripts()
+    ],
+)
 def test_blocks_run(pages, tmp_path):
     for page in pages:
         (tmp_path / f"{page.stem}.py").write_text("\n".join(blocks(page)))

@@ -16,7 +16,12 @@ FAMILIES = sorted(path.stem for path in Path(__file__).parent.glob("tiny_*.py"))
 CASES: dict[str, Case] = {
     name: case for family in FAMILIES for name, case in importlib.import_module(f"tests.models.{family}").CASES.items()
 }
-SLOW = ("resnet14_group", "vgg_c")  # to compile; the other cases have their modules, too
+# Of every family some run by default; these take long to compile and have no module that the others lack.
+SLOW = (
+    "resnet14_group", "resnet10", "small_resnet_group", "small_resnet_plain", "small_cnn_without_dropout", "vgg_c",
+    "vgg_a_lrn", "alexnet", "deepface", "gnmt", "captioner", "layer_norm_lstm", "layer_norm_tanh", "weight_norm_lstm",
+    "dot_attention", "stacked",
+)  # fmt: skip
 each_case = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CASES]
 )

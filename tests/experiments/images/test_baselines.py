@@ -65,6 +65,7 @@ def test_the_published_figures_pass_but_for_the_slide_and_others_fail(random_spl
     assert set(verdicts(random_splits, PUBLISHED, dropout_epochs=1)) == {"INCONCLUSIVE"}
 
 
+@pytest.mark.slow
 def test_smoke_on_digits():
     experiment = baselines.EXPERIMENT
     settings = {name: value for name, value in experiment.presets["smoke"].items() if name != "seeds"}
