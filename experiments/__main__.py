@@ -75,9 +75,8 @@ def _run_all(chosen: Sequence[experiments.Experiment], options: argparse.Namespa
         chosen, dataset=options.dataset, preset=preset, seeds=seeds, out=out, resume=options.resume
     )
     print(collection.estimate(planned, preset))
-    try:
-        for dataset in sorted({run.dataset for run in planned if run.record is None}):
-            load(dataset)  # before the first hour, not after it
+    try:  # all data before the first hour, not after it
+        splits = {name: load(name) for name in sorted({run.dataset for run in planned if run.record is None})}
         out.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError, RuntimeError) as error:
         return runner.fail(f"{error}\n--dataset digits runs everything on the embedded digits.")
@@ -87,7 +86,7 @@ def _run_all(chosen: Sequence[experiments.Experiment], options: argparse.Namespa
         if options.page is not None:
             runner.write(options.page, results_page.page(entries, links=False).encode())
 
-    entries = collection.run_all(planned, load, preset=preset, seeds=seeds, write=write)
+    entries = collection.run_all(planned, splits, preset=preset, seeds=seeds, write=write)
     found = [entry.record for entry in entries if entry.record is not None]
     broken = [entry.experiment.name for entry in entries if entry.record is None]
     if broken:

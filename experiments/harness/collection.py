@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def estimate(planned: Sequence[Planned], preset: str) -> str:
 
 def run_all(
     planned: Sequence[Planned],
-    load: Callable[[str], Splits],
+    splits: Mapping[str, Splits],
     *,
     preset: str,
     seeds: int | None,
@@ -77,15 +77,12 @@ def run_all(
     An experiment that breaks leaves its traceback in `error.txt` of its folder, and the others are run all the same.
     """
     entries = [results_page.Entry(run.experiment, run.dataset, run.record) for run in planned]
-    splits: dict[str, Splits] = {}
     write(entries)
     for i, run in enumerate(planned):
         if run.record is not None:
             continue
         left = sum(later.seconds for later in planned[i:] if later.record is None)
         say(f"[{i + 1}/{len(planned)}] {run.experiment.name} on {run.dataset}; about {_time(left)} to go")
-        if run.dataset not in splits:
-            splits[run.dataset] = load(run.dataset)
         run.folder.mkdir(parents=True, exist_ok=True)
         error = run.folder / "error.txt"
         error.unlink(missing_ok=True)

@@ -114,6 +114,22 @@ def test_resumed_runs_are_kept_and_others_are_not(house, tmp_path, capsys):
     assert len(ran) == 7
 
 
+@pytest.mark.parametrize("what", ["source", "version", "dataset"])
+def test_a_run_of_other_code_or_data_does_not_stand(what, house, tmp_path, monkeypatch):
+    experiment = toy("a")
+    house(experiment)
+    main(["all", "--out", str(tmp_path)])
+    folder, asked = tmp_path / "a-digits-default", dict(dataset="digits", preset="default", seeds=None)
+    assert records.standing(folder, experiment, **asked) is not None
+    if what == "source":
+        monkeypatch.setattr(records, "fingerprint", lambda experiment: "another")
+    elif what == "version":
+        monkeypatch.setattr(jaxdl, "__version__", "0.0.1")
+    else:
+        asked["dataset"] = "mnist"
+    assert records.standing(folder, experiment, **asked) is None
+
+
 def test_one_run_is_resumed_alike(house, tmp_path, capsys):
     ran = house(toy("a", settings={"fails": True}))
     arguments = ["a", "--out", str(tmp_path), "--resume"]
