@@ -5,7 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxdl
 from jaxdl import checks
+
+OBJECTIVE = jaxdl.training.supervised(jaxdl.models.MLP((2,)), jaxdl.losses.softmax_cross_entropy)
+PARAMS, BATCH = {"w": np.ones(2, np.float32)}, (np.ones((3, 2), np.float32), np.zeros(3, np.int32))
 
 
 def test_a_closed_interval():
@@ -44,11 +48,14 @@ def test_losses_of_examples_are_told_from_objectives():
 
 @pytest.mark.parametrize("measure", ["per_example_gradient_norms", "per_example_gradients", "gradient_statistics"])
 def test_an_objective_in_the_place_of_losses_is_named(measure):
-    import jaxdl
-
-    objective = jaxdl.training.supervised(jaxdl.models.MLP((2,)), jaxdl.losses.softmax_cross_entropy)
     with pytest.raises(TypeError, match=r"losses_of\(objective\)"):
-        getattr(jaxdl.diagnostics, measure)(objective, {"w": jnp.ones(2)}, (jnp.ones((3, 2)), jnp.zeros(3, int)))
+        getattr(jaxdl.diagnostics, measure)(OBJECTIVE, PARAMS, BATCH)
+
+
+def test_so_is_one_whose_influence_is_asked_for():
+    one = tuple(array[:1] for array in BATCH)
+    with pytest.raises(TypeError, match=r"losses_of\(objective\)"):
+        jaxdl.diagnostics.influential_examples(OBJECTIVE, [PARAMS], BATCH, one, learning_rates=[0.1])
 
 
 def test_compiled_functions():
