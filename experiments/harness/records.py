@@ -70,7 +70,10 @@ def standing(folder: Path, experiment: Experiment, *, dataset: str, preset: str,
 
 
 def fingerprint(experiment: Experiment) -> str:
-    """Digest of the code of the experiment and of what it imports of ours: no harness, comments or docstrings in it."""
+    """Digest of the code of the experiment and of what it imports of ours: no harness, comments or docstrings in it.
+
+    Its presets are left out: `standing` compares the settings of the one that ran. So is the estimate of its time.
+    """
     digest = hashlib.sha256()
     for path in sorted(_sources(experiment.run.__module__)):
         digest.update(path.relative_to(ROOT).as_posix().encode() + _code(path).encode())
@@ -99,4 +102,6 @@ def _code(path: Path) -> str:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False):
             node.body = node.body[1:]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == Experiment.__name__:
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in ("presets", "seconds")]
     return ast.dump(tree)

@@ -268,6 +268,15 @@ def test_docstrings_and_comments_are_no_change_of_source(tmp_path):
     assert codes[0] == codes[1] != codes[2]
 
 
+def test_presets_and_the_estimate_are_no_change_of_source_but_the_claims_are(tmp_path):
+    declared = 'E = Experiment(seconds={"digits": %s}, presets={"smoke": %s}, claims=(%s,))\n'
+    codes = []
+    for values in ((1, {}, "'a'"), (2, {}, "'a'"), (1, {"seeds": 5}, "'a'"), (1, {}, "'b'")):
+        (tmp_path / "m.py").write_text(declared % values)
+        codes.append(records._code(tmp_path / "m.py"))
+    assert codes[0] == codes[1] == codes[2] != codes[3]
+
+
 def test_every_row_is_some_experiments_and_every_experiments_rows_exist():
     claimed = {row for name in experiments.NAMES for row in experiments.find(name).rows}
     assert claimed == set(ROWS)
