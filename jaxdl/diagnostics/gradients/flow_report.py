@@ -7,7 +7,7 @@ import numpy as np
 from jaxdl.diagnostics.reporting.layer_axis import layer_curves, layer_ticks
 from jaxdl.diagnostics.reporting.reports import cell, finished
 from jaxdl.diagnostics.reporting.stacked import single
-from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds, trend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,17 +65,11 @@ def verdict(flow: "GradientFlow", thresholds: Thresholds = DEFAULTS) -> str:
 
 
 def _sentence(what: str, names: list[str], values: np.ndarray, slack: int, thresholds: Thresholds) -> str:
-    ratios = values[:-1] / values[1:]
-    factor, total = float(np.exp(np.mean(np.log(ratios)))), float(values[0] / values[-1])
-    if factor < thresholds.shrinks_per_layer**slack or total < thresholds.shrinks_in_total:
-        name, verb, worst = "vanishing", "shrinks", int(np.argmin(ratios))
-    elif factor > thresholds.grows_per_layer**slack or total > thresholds.grows_in_total:
-        name, verb, worst = "exploding", "grows", int(np.argmax(ratios))
-    else:
-        name, verb, worst = "healthy", "changes", int(np.argmax(np.abs(np.log(ratios))))
+    ratios, total = values[:-1] / values[1:], float(values[0] / values[-1])
+    word, verb, factor, worst = trend(ratios, total, thresholds, slack=slack)
     return (
         f"{what} {verb} x{factor:.2g} per layer over {len(names)} layers, x{total:.2g} from {names[-1]} back to "
-        f"{names[0]}: {name}; the largest change is x{ratios[worst]:.2g} from {names[worst + 1]} back to {names[worst]}"
+        f"{names[0]}: {word}; the largest change is x{ratios[worst]:.2g} from {names[worst + 1]} back to {names[worst]}"
     )
 
 

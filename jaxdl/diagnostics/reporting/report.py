@@ -46,6 +46,9 @@ class Report:
         lines = [f"{finding.name}: {finding.sentence}" for finding in self.findings]
         return "\n".join([headline(self.findings), *lines])
 
+    def __str__(self) -> str:
+        return f"{self.verdict()}\n{self.path}"
+
     def table(self) -> str:
         """The tables of all diagnostics, one below the other."""
         return "\n\n".join(f"{finding.name}\n{finding.table}" for finding in self.findings if finding.table)

@@ -1,6 +1,9 @@
 """Where the verdicts draw their lines: every number in one place, each of them adjustable."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -9,7 +12,8 @@ class Thresholds:
 
     Attributes:
       shrinks_per_layer, grows_per_layer: mean factor per layer, towards the input, beyond which a gradient is said to
-        vanish or to explode; towards the output, the root mean square of a signal.
+        vanish or to explode; towards the output, the root mean square of a signal. A single step from one layer to
+        the next counts as two, since its factor alone is no mean.
       shrinks_in_total, grows_in_total: the same from the last layer to the first.
       cancelled: an error signal this small beside the weight gradient is what rounding leaves of an exact zero.
       noisy_gradient: a mean gradient is told from noise where its square is this many times what noise alone has.
@@ -80,3 +84,26 @@ class Thresholds:
 
 
 DEFAULTS = Thresholds()
+
+
+class Trend(NamedTuple):
+    """What becomes of something from layer to layer: a word, a verb, the mean factor, and the row to look at."""
+
+    word: str
+    verb: str
+    factor: float
+    worst: int
+
+
+def trend(ratios: np.ndarray, total: float, thresholds: Thresholds, *, slack: float = 1) -> Trend:
+    """Judges positive factors from layer to layer, and that from end to end; `slack` widens the bounds per layer."""
+    logs = np.log(np.asarray(ratios, np.float64))
+    factor = float(np.exp(logs.mean())) if len(logs) else 1.0
+    judged = float(np.exp(logs.sum() / max(2, len(logs))))
+    if judged < thresholds.shrinks_per_layer**slack or total < thresholds.shrinks_in_total:
+        word, verb, size = "vanishing", "shrinks", -logs
+    elif judged > thresholds.grows_per_layer**slack or total > thresholds.grows_in_total:
+        word, verb, size = "exploding", "grows", logs
+    else:
+        word, verb, size = "healthy", "changes", np.abs(logs)
+    return Trend(word, verb, factor, int(np.argmax(size)) if len(logs) else 0)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxdl.diagnostics.reporting.layer_axis import layer_ticks, short_names
 from jaxdl.diagnostics.reporting.reports import finished
 from jaxdl.diagnostics.reporting.stacked import single
-from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds, trend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,17 +48,12 @@ def verdict(spectrum: "JacobianSpectrum", thresholds: Thresholds = DEFAULTS) -> 
     chain = np.flatnonzero(there[:-1])
     whole = gains[-1] if there[-1] else gains[chain].prod()
     # One map alone, such as past a recurrence, has no factor per layer.
-    factor = np.exp(np.log(gains[chain]).mean()) if len(chain) > 1 else 1.0
-    word, verb, pick = "healthy", "changes", lambda ratios: np.argmax(np.abs(np.log(ratios)))
-    if factor < thresholds.shrinks_per_layer or whole < thresholds.shrinks_in_total:
-        word, verb, pick = "vanishing", "shrinks", np.argmin
-    elif factor > thresholds.grows_per_layer or whole > thresholds.grows_in_total:
-        word, verb, pick = "exploding", "grows", np.argmax
+    ratios = gains[chain] if len(chain) > 1 else gains[:0]
+    word, verb, factor, worst = trend(ratios, whole, thresholds)
     per_layer = f"x{factor:.2g} per layer over {len(chain)} maps, " if len(chain) > 1 else ""
     sentence = f"a signal {verb} {per_layer}x{whole:.2g} from {spectrum.sources[-1]} to {spectrum.targets[-1]}: {word}"
     if len(chain) > 1:
-        worst = chain[pick(gains[chain])]
-        sentence += f"; the largest change is x{gains[worst]:.2g} in {names[worst]}"
+        sentence += f"; the largest change is x{ratios[worst]:.2g} in {names[chain[worst]]}"
     if there[-1]:
         near = smallest[-1] >= 1 / thresholds.isometry and largest[-1] <= thresholds.isometry
         sentence += f"; singular values from end to end lie in {smallest[-1]:.2g} ... {largest[-1]:.2g}, mean "

@@ -7,7 +7,7 @@ import numpy as np
 from jaxdl.diagnostics.reporting.layer_axis import layer_ticks
 from jaxdl.diagnostics.reporting.reports import cell, finished, percent
 from jaxdl.diagnostics.reporting.stacked import single
-from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds
+from jaxdl.diagnostics.reporting.thresholds import DEFAULTS, Thresholds, trend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,17 +98,11 @@ def _forward(signals: "SignalPropagation", thresholds: Thresholds) -> str:
     if len(chain) < 2:
         return f"only {len(chain)} layer before the output: nothing to compare"
     names, values = [signals.layers[i] for i in chain], size[chain]
-    ratios = values[1:] / values[:-1]
-    factor, total = float(np.exp(np.mean(np.log(ratios)))), float(values[-1] / values[0])
-    if factor < thresholds.shrinks_per_layer or total < thresholds.shrinks_in_total:
-        name, verb, worst = "vanishing", "shrinks", int(np.argmin(ratios))
-    elif factor > thresholds.grows_per_layer or total > thresholds.grows_in_total:
-        name, verb, worst = "exploding", "grows", int(np.argmax(ratios))
-    else:
-        name, verb, worst = "healthy", "changes", int(np.argmax(np.abs(np.log(ratios))))
+    ratios, total = values[1:] / values[:-1], float(values[-1] / values[0])
+    word, verb, factor, worst = trend(ratios, total, thresholds)
     return (
         f"signal {verb} x{factor:.2g} per layer over {len(names)} layers, x{total:.2g} from {names[0]} to {names[-1]}: "
-        f"{name}; the largest change is x{ratios[worst]:.2g} from {names[worst]} to {names[worst + 1]}"
+        f"{word}; the largest change is x{ratios[worst]:.2g} from {names[worst]} to {names[worst + 1]}"
     )
 
 

@@ -73,7 +73,8 @@ def test_what_raises_is_reported_and_the_page_goes_on(tmp_path):
     found = written(
         tmp_path, networks.mlp(), diagnostics=[("broken", raises), ("flow", gradient_flow)], title="mine & yours"
     )
-    assert status(found) == {"broken": "failed", "flow": "sick"}
+    assert status(found) == {"broken": "failed", "flow": "healthy"}
+    assert str(found) == f"{found.verdict()}\n{found.path}", "print(report) is for reading"
     assert "broken: RuntimeError: out of <luck>" in found.verdict()
     text = found.path.read_text("utf-8")
     assert "RuntimeError: out of &lt;luck&gt;" in text
