@@ -1,6 +1,7 @@
 """The cases of every family, and the training step and state that the laws are tried with."""
 
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,19 @@ CASES: dict[str, Case] = {
 }
 # Of every family some run by default; these take long to compile and have no module that the others lack.
 SLOW = (
-    "resnet14_group", "resnet10", "small_resnet_group", "small_resnet_plain", "small_cnn_without_dropout", "vgg_c",
-    "vgg_a_lrn", "alexnet", "deepface", "gnmt", "captioner", "layer_norm_lstm", "layer_norm_tanh", "weight_norm_lstm",
-    "dot_attention", "stacked",
+    "resnet14_group", "resnet10", "small_resnet", "small_resnet_group", "small_resnet_plain",
+    "small_cnn_without_dropout", "convolutional autoencoder", "vgg_c", "vgg_a_lrn", "alexnet", "deepface", "gnmt",
+    "captioner", "layer_norm_lstm", "layer_norm_tanh", "weight_norm_lstm", "dot_attention", "stacked",
 )  # fmt: skip
-each_case = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CASES]
-)
+
+
+def each_of(names: Iterable[str]) -> pytest.MarkDecorator:
+    """Runs a test for each of the models as `name`."""
+    marked = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in names]
+    return pytest.mark.parametrize("name", marked)
+
+
+each_case = each_of(CASES)
 
 
 def drawn(case: Case) -> dict[str, Any]:

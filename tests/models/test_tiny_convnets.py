@@ -8,17 +8,17 @@ import pytest
 
 from jaxdl.training import make_state, make_train_step
 from jaxdl.tree import leaf_paths
+from tests.models.all_cases import drawn, each_of
 from tests.models.tiny_convnets import CASES
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_small_step_lowers_the_loss_by_the_rate_times_the_squared_gradient(case):
-    rate = 1e-4
+@each_of(CASES)
+def test_a_small_step_lowers_the_loss_by_the_rate_times_the_squared_gradient(name):
+    case, rate = CASES[name], 1e-4
     step = make_train_step(case.objective, optax.sgd(rate))
 
     @jax.jit
-    def once(key, data):
-        variables = case.init(key)
+    def once(key, variables, data):
         model_state = {name: value for name, value in variables.items() if name != "params"}
         state = make_state(variables["params"], step.tx, key=key, model_state=model_state)
         after, metrics = step(state, data)
@@ -34,7 +34,7 @@ def test_a_small_step_lowers_the_loss_by_the_rate_times_the_squared_gradient(cas
         moved = loss(jax.tree.map(lambda p, g: p - size * g, state.params, gradient))
         return state, after, metrics["loss"], value, gradient, squared, (value - moved) / size
 
-    state, after, reported, value, gradient, squared, slope = once(jax.random.key(0), case.data)
+    state, after, reported, value, gradient, squared, slope = once(jax.random.key(0), drawn(case), case.data)
     moves = jax.tree.map(lambda new, old: np.float64(new) - np.float64(old), after.params, state.params)
     for path, move in leaf_paths(moves).items():
         expected = -rate * np.asarray(leaf_paths(gradient)[path])

@@ -18,7 +18,7 @@ def test_on_eight_devices(module):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stem", ["diagnostics", "models"])
+@pytest.mark.parametrize("stem", ["diagnostics", "law", "models"])
 def test_the_slow_ones_on_eight_devices(stem):
     run_module(next(path for path in MODULES if path.stem == stem), marked="slow")
 

@@ -39,7 +39,9 @@ def same_run(ours, theirs, *, rtol=1e-6):
         assert_agree(getattr(ours.history, record), getattr(theirs.history, record), rtol=rtol)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [*(pytest.param(case, marks=pytest.mark.slow) for case in ("dropout", "batch_norm")), *list(CASES)[2:]]
+)
 def test_n_devices_agree_with_one(case):
     make_model, parameters = CASES[case]
     step, state = make_run(make_model(), DATA)

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from jaxdl import training
-from tests.models.all_cases import CASES, begun, each_case
+from tests.models.all_cases import CASES, begun
 from tests.training.parallel.tasks import assert_agree
+
+QUICK = ("mlp_batch_norm", "small_cnn", "gru", "additive_attention", "autoencoder", "RBM")  # one of every family
 
 
 @pytest.fixture
@@ -32,7 +34,9 @@ def doubled(tree):
 
 
 @pytest.mark.usefixtures("double_precision")
-@each_case
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+)
 def test_eight_devices_agree_with_one(name):
     step, state = begun(CASES[name])
     state = replace(state, **{part: doubled(getattr(state, part)) for part in ("params", "model_state", "opt_state")})
