@@ -93,7 +93,7 @@ def test_without_examples_the_posterior_is_the_prior():
 def test_the_posterior_is_likelihood_times_prior_integrated_on_a_grid():
     """Two weights: moments, evidence and predictive by brute force."""
     design, targets = problem(3, 2)
-    steps = np.linspace(-6, 6, 1201)
+    steps = np.linspace(-6, 6, 601)
     first, second = np.meshgrid(steps, steps, indexing="ij")
     log_joint = stats.norm.logpdf(first, scale=ALPHA**-0.5) + stats.norm.logpdf(second, scale=ALPHA**-0.5)
     for row, target in zip(design.astype(float), targets, strict=True):
@@ -114,7 +114,7 @@ def test_the_posterior_is_likelihood_times_prior_integrated_on_a_grid():
 
     new = np.array([[0.3, -1.2]], np.float32)
     outputs = new[0, 0] * first + new[0, 1] * second
-    grid = np.linspace(-12, 12, 601)
+    grid = np.linspace(-12, 12, 241)
     density = np.array([(share * stats.norm.pdf(t, outputs, BETA**-0.5)).sum() for t in grid])
     density /= density.sum()
     centre = (density * grid).sum()

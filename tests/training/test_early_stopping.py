@@ -32,10 +32,10 @@ def state_at(step, stopping=None):
 
 
 def observed(rule, values):
-    state = rule.start(state_at(0))
+    state, observe = rule.start(state_at(0)), jax.jit(rule.observe)
     for i, value in enumerate(values, start=1):
-        state = replace(state, step=jnp.asarray(i, jnp.int32), params={"w": jnp.full(2, float(i))})
-        state = jax.jit(rule.observe)(state, value)
+        params = {"w": np.full(2, i, np.float32)}
+        state = observe(replace(state, step=np.asarray(i, np.int32), params=params), value)
     return state
 
 

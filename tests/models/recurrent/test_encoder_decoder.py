@@ -168,6 +168,7 @@ def test_residuals_of_the_eight_layer_shape_begin_at_the_third():
     np.testing.assert_allclose(silenced, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_short_sequences_are_learned_to_be_reversed():
     draws = np.random.RandomState(0)
     source = draws.randint(1, 5, (512, 4)).astype(np.int32)

@@ -57,13 +57,11 @@ def test_a_bidirectional_stack_against_the_transcription(x):
         np.testing.assert_allclose(last[example], top @ head["kernel"] + head["bias"], atol=1e-5)
 
 
-@pytest.mark.parametrize("padding", [1e30, np.nan, np.inf])
 @pytest.mark.parametrize("returns", ["steps", "last"])
-def test_what_stands_in_the_padding_changes_nothing(x, padding, returns):
+def test_what_stands_in_the_padding_changes_nothing(x, returns):
     network, variables = made(
         x, (4, 4), "lstm", num_outputs=2, bidirectional="first", residual_from=None, returns=returns
     )
-    padded = np.where(COUNTS[..., None], x, np.float32(padding))
 
     @jax.jit
     def both(params, x):
@@ -72,9 +70,12 @@ def test_what_stands_in_the_padding_changes_nothing(x, padding, returns):
 
         return jax.value_and_grad(total)(params)
 
-    for a, b in zip(*(jax.tree.leaves(both(variables["params"], each)) for each in (x, padded)), strict=True):
-        np.testing.assert_array_equal(a, b)
-        assert np.isfinite(a).all()
+    expected = jax.tree.leaves(both(variables["params"], x))
+    assert all(np.isfinite(leaf).all() for leaf in expected)
+    for padding in (1e30, np.nan, np.inf):
+        padded = np.where(COUNTS[..., None], x, np.float32(padding))
+        for a, b in zip(jax.tree.leaves(both(variables["params"], padded)), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_lengths_are_those_of_sequences_cut_to_them(x):

@@ -50,13 +50,14 @@ def corrupt(folder, draws: random.Random) -> str:
     return f"{kind} {path.relative_to(folder)}"
 
 
-def test_two_hundred_random_corruptions_are_detected_or_harmless(tmp_path):
+@pytest.mark.parametrize("seeds", [range(40), pytest.param(range(40, 240), marks=pytest.mark.slow)], ids=len)
+def test_random_corruptions_are_detected_or_harmless(tmp_path, seeds):
     older, newer = make_state(step=3), make_state(step=7)
     training.save_checkpoint(tmp_path / "intact", older)
     training.save_checkpoint(tmp_path / "intact", newer)
     expected = leaves_of(newer)
     detected, unseen = [], []
-    for seed in range(200):
+    for seed in seeds:
         folder = tmp_path / f"copy{seed}"
         shutil.copytree(tmp_path / "intact", folder)
         harm = corrupt(folder / "7", random.Random(seed))
@@ -73,7 +74,7 @@ def test_two_hundred_random_corruptions_are_detected_or_harmless(tmp_path):
         shutil.rmtree(folder)
     # What is not seen lies outside of the numbers: files in which Orbax says that it is done, and swaps of equal files.
     assert all("commit_success.txt" in harm or harm.startswith("swapped") for harm in unseen), unseen
-    assert len(detected) > 100
+    assert len(detected) > len(seeds) / 2
 
 
 @pytest.mark.parametrize("name", ["SHA256SUMS", "_CHECKPOINT_METADATA", "notes/metadata", "state/manifest.ocdbt"])

@@ -92,7 +92,12 @@ def test_cells_come_first_and_their_seeds_together(digits_like):
     [
         (lambda rate, mass, decay: optax.chain(optax.add_decayed_weights(decay), optax.sgd(rate, momentum=mass))),
         (lambda rate, mass, decay: optax.adamw(rate, b1=mass, weight_decay=decay)),
-        (lambda rate, mass, decay: optax.chain(optimizers.coupled_l2(decay), optimizers.nesterov(rate, momentum=mass))),
+        pytest.param(
+            lambda rate, mass, decay: optax.chain(
+                optimizers.coupled_l2(decay), optimizers.nesterov(rate, momentum=mass)
+            ),
+            marks=pytest.mark.slow,
+        ),
         (lambda rate, mass, decay: optax.chain(optimizers.rmsprop(rate, decay=mass), optimizers.max_norm(30 * decay))),
     ],
     ids=["sgd", "adamw", "nesterov", "rmsprop"],

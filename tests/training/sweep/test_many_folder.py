@@ -67,7 +67,14 @@ def crash():
     raise Crash
 
 
-@pytest.mark.parametrize(("mode", "number"), [("vmap", 3), ("vmap", 8), ("map", 1), ("map", 10)])
+CRASHES = [
+    ("vmap", 8),
+    ("map", 1),
+    *(pytest.param(*where, marks=pytest.mark.slow) for where in (("vmap", 3), ("map", 10))),
+]
+
+
+@pytest.mark.parametrize(("mode", "number"), CRASHES)
 def test_runs_that_crash_anywhere_go_on_to_the_same_bytes(digits_like, tmp_path, same_bytes, at_call, mode, number):
     """Five members in groups of three and two; an epoch is stretches of 5, 5 and 2 steps."""
     step, init = averaged(digits_like)

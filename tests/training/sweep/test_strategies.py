@@ -18,8 +18,10 @@ OPTIONS = dict(epochs=2, batch_size=10)
 ROUNDING = dict(rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("slower", ["vmap", "map"])
-@pytest.mark.parametrize("order_key", [None, jax.random.PRNGKey])
+@pytest.mark.parametrize(
+    ("slower", "order_key"),
+    [("vmap", None), ("map", jax.random.PRNGKey), pytest.param("map", None, marks=pytest.mark.slow)],
+)
 def test_what_is_slowed_down_is_not_taken(task, monkeypatch, slower, order_key):
     timed = strategies.STRATEGIES[slower].timed
 
