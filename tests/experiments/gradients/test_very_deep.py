@@ -57,8 +57,8 @@ def test_the_look_at_the_start_is_numpys(start):
 
 
 def test_a_factor_of_three_either_way():
-    assert very_deep.within(np.array([0.34, 1.0, 2.9]), 1.0).all()
-    assert not very_deep.within(np.array([0.32, 3.1]), 1.0).any()
+    assert very_deep.near(np.array([0.3, 1.0, 2.0, 3.1, 0.9]), 1.0).verdict == "PASS", "one draw says little"
+    assert very_deep.near(np.array([0.1, 0.11, 0.12, 0.1, 0.1]), 1.0).verdict == "FAIL"
 
 
 def test_the_rate_is_chosen_among_those_that_stay_finite():
