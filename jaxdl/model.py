@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import jax
 from flax import linen as nn
 from flax.core import freeze
+from flax.errors import ScopeCollectionNotFound
 
 from jaxdl import tree
 from jaxdl.jaxprs import forwarded_inputs
@@ -116,9 +117,15 @@ def _from_linen(module: nn.Module) -> Model:
         model_state = {name: value for name, value in variables.items() if name != "params"}
         arguments = mode_arguments(module.__call__, train)
         rngs = None if key is None else {"dropout": key}
-        if not train:
-            return module.apply(variables, x, rngs=rngs, **arguments), model_state
-        outputs, updated = module.apply(variables, x, rngs=rngs, mutable=list(model_state), **arguments)
+        try:
+            if not train:
+                return module.apply(variables, x, rngs=rngs, **arguments), model_state
+            outputs, updated = module.apply(variables, x, rngs=rngs, mutable=list(model_state), **arguments)
+        except ScopeCollectionNotFound as error:
+            raise ValueError(
+                f"model_state: expected all that the model keeps beside its parameters; got {list(model_state)}. Pass "
+                f"model_state={{...}}, what init gave beside 'params', or that of a TrainState. {error}"
+            ) from error
         return outputs, model_state | dict(updated)
 
     return Model(init, apply)

@@ -107,6 +107,13 @@ def test_the_mode_goes_by_the_name_the_module_uses(name):
     assert (training, evaluating) == ((1.0, 1.0) if name is None else (1.0, 2.0) if inverse else (2.0, 1.0))
 
 
+@pytest.mark.parametrize("train", [False, True])
+def test_a_state_that_is_not_passed_is_named(train):
+    model, variables = model_and_variables("linen")
+    with pytest.raises(ValueError, match=r"model_state: expected all that .* got \[\]. Pass model_state=.*batch_stats"):
+        model.apply({"params": variables["params"]}, X, train=train, key=KEY)
+
+
 def test_what_modules_sow_is_no_state():
     class Sower(nn.Module):
         @nn.compact
