@@ -90,7 +90,7 @@ def test_numbers_alone_and_shapes_alone(recipe, given):
         _ = found.optimism
 
 
-@pytest.mark.parametrize("shaped", [False, True])
+@pytest.mark.parametrize("shaped", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_random_cells_are_single_runs_too(recipe, shaped):
     forms = {"shapes": {"width": Choice((2, 5))}} if shaped else {}
     found = random_search(

@@ -67,7 +67,7 @@ def test_what_does_not_fit_is_listed():
         transfer(new, old, rename={"params/head/bias": "head/bias"})
 
 
-@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("frozen", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_curve_is_that_of_single_runs(frozen, same_bytes):
     tx, sources = optax.adam(0.02), {seed: source_of(seed + 10) for seed in (0, 1)}
     bytes_of = lambda key: jax.random.key_data(key).tobytes()  # noqa: E731

@@ -111,7 +111,7 @@ def test_measurements_ride_along(digits_like, engine):
     assert history.measures.layers == ("Dense_0", "Dense_1", "Dense_2")
 
 
-@pytest.mark.parametrize("every", [1, 3, 5, 100])
+@pytest.mark.parametrize("every", [1, 5, *(pytest.param(every, marks=pytest.mark.slow) for every in (3, 100))])
 def test_measuring_changes_no_byte_and_no_engine(digits_like, same_bytes, every):
     plain = make_task(digits_like)
     reference = training.fit(plain.step, plain.state, plain.data, steps=31, batch_size=10)

@@ -57,7 +57,9 @@ def test_full_batches_reach_the_optimum(data, name, steps):
     assert total[0] > 1.1 * total[-1]
 
 
-@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize(
+    "name", ["lbfgs", "polyak", *(pytest.param(name, marks=pytest.mark.slow) for name in ("newton", "descent"))]
+)
 def test_engines_give_the_same_bytes(data, name, same_bytes):
     states = [fitted(CHAINS[name], data, 4, engine=engine, chunk_size=3).state for engine in ("loop", "chunk", "epoch")]
     same_bytes(states[0], states[1])

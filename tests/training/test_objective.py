@@ -114,7 +114,7 @@ def test_augmentation_that_is_no_function():
         training.supervised(MODEL, jaxdl.losses.hinge, augment={"rotation": 5})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("elastic", [None, (8.0, 2.0)])
+@pytest.mark.parametrize("elastic", [None, pytest.param((8.0, 2.0), marks=pytest.mark.slow)])
 def test_engines_give_the_same_bytes_with_augmentation(digits_like, same_bytes, elastic):
     augment = jaxdl.data.make_augmentation(
         rotation=20, shift=0.2, zoom=0.2, shear=10, flip_horizontal=True, elastic=elastic

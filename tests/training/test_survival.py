@@ -67,7 +67,7 @@ def killed_again_and_again(tmp_path, *, kills: int, longest: float, epochs: int,
     print(f"{kills} kills, {unfinished} of them in the middle of saving, newest checkpoint then {newest}")
 
 
-@pytest.mark.parametrize("source", ["arrays", "stream"])
+@pytest.mark.parametrize("source", ["arrays", pytest.param("stream", marks=pytest.mark.slow)])
 def test_a_run_that_is_killed(tmp_path, source):
     killed_again_and_again(tmp_path, kills=3, longest=0.8, epochs=8, source=source)
 

@@ -14,8 +14,15 @@ OPTIONS = dict(epochs=3, batch_size=10)
 ROUNDING = dict(rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("tx", [optax.sgd(0.5), optax.adam(1e-2)], ids=["sgd", "adam"])
-@pytest.mark.parametrize("mode", ["vmap", "map"])
+@pytest.mark.parametrize(
+    ("mode", "tx"),
+    [
+        pytest.param("vmap", optax.adam(1e-2), id="vmap-adam"),
+        pytest.param("map", optax.sgd(0.5), id="map-sgd"),
+        pytest.param("vmap", optax.sgd(0.5), id="vmap-sgd", marks=pytest.mark.slow),
+        pytest.param("map", optax.adam(1e-2), id="map-adam", marks=pytest.mark.slow),
+    ],
+)
 def test_every_member_is_its_single_run(digits_like, same_bytes, mode, tx):
     task = make_task(digits_like, tx, measure=measure_gradient_flow, measure_every=10)
     seeds = [4, 1, 7]

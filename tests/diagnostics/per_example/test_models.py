@@ -40,7 +40,7 @@ def losses_by(module):
     return losses
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 @pytest.mark.parametrize(("model", "x"), MODELS, ids=lambda value: getattr(value, "__name__", ""))
 def test_exact(model, x, dtype):
     params = model().init(jax.random.key(4), x)["params"]

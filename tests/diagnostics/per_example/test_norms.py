@@ -67,7 +67,7 @@ def test_the_mean_of_the_gradients_is_the_gradient_of_the_mean():
         np.testing.assert_allclose(rows.mean(0), whole[path], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 3, 100, "auto"])
+@pytest.mark.parametrize("size", [3, 100, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, "auto"))])
 def test_microbatches_change_nothing(size):
     whole = per_layer_gradient_norms(losses, PARAMS, (X, Y))
     parts = per_layer_gradient_norms(losses, PARAMS, (X, Y), microbatch_size=size, memory_limit=20_000)

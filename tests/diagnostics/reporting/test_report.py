@@ -50,7 +50,7 @@ ALWAYS = {"gradient flow", "signal propagation", "Jacobian singular values"}
         (networks.cnn, {"unit health"}),
         (networks.resnet, {"unit health", "skip connections"}),
         (networks.rnn, {"gradients through time"}),
-        (networks.seq2seq, {"gradients through time", "unit health"}),
+        pytest.param(networks.seq2seq, {"gradients through time", "unit health"}, marks=pytest.mark.slow),
     ],
 )
 def test_every_kind_of_network(tmp_path, network, further):

@@ -49,7 +49,7 @@ def network_init(key, learning_rate, rate, scale, **others):
     return training.init_state(Net(rate, scale), optax.sgd(learning_rate, momentum=0.9), x, key=key, average=True)
 
 
-@pytest.mark.parametrize("mode", ["vmap", "map"])
+@pytest.mark.parametrize("mode", ["vmap", pytest.param("map", marks=pytest.mark.slow)])
 def test_every_member_is_the_run_with_its_numbers(digits_like, mode):
     grid = dict(learning_rate=[0.1, 0.3], rate=[0.0, 0.4], scale=[0.5], strength=[0.01], decay=[0.8])
     runs = training.run_many(
