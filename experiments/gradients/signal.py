@@ -293,5 +293,5 @@ EXPERIMENT = Experiment(
     seconds={"digits": 60, "mnist": 60},
     presets={"smoke": _SMALL, "default": _DEFAULT, "full": {**_DEFAULT, "seeds": 20, "width": 256}},
     run=run,
-    rows=("X15", "X20"),
+    rows=("X15", "X20", "X25"),
 )
