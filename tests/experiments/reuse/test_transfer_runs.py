@@ -1,4 +1,4 @@
-"""The whole of `transfer` and `frozen_transfer` on planted accuracies, and both training paths on dense layers."""
+"""The whole of `transfer` and `frozen_transfer` on planted accuracies."""
 
 from types import SimpleNamespace
 
