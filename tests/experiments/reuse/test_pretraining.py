@@ -1,5 +1,8 @@
 """What the arms of `pretraining` start from, and that its rules can fail."""
 
+import itertools
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -16,9 +19,33 @@ SPLITS = Splits(EXAMPLES, EXAMPLES, EXAMPLES)
 PLAN = Plan((6, 5), 10, 1, 2)
 
 
-@pytest.fixture(scope="module")
-def starts():
-    return networks.starts(PLAN, EXAMPLES, seeds=2)
+def drawn(arm, plan, train, *, seeds):
+    """In place of what was learned: other layers for every arm and seed."""
+    draws, sizes = np.random.RandomState(len(arm)), (9, *plan.widths)
+    return [
+        tuple({"kernel": draws.randn(m, n).astype(np.float32), "bias": np.zeros(n, np.float32)}
+              for m, n in itertools.pairwise(sizes))
+        for _ in range(seeds)
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=[drawn, pytest.param(None, marks=pytest.mark.slow)], ids=["drawn", "learned"])
+def made(request):
+    """All starts, and the layers they hold; learned ones take six programs, so that they are drawn by default."""
+    layers, learn = {}, request.param or networks.pretrained
+
+    def pretrained(arm, plan, train, *, seeds):
+        layers[arm] = learn(arm, plan, train, seeds=seeds)
+        return layers[arm]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "pretrained", pretrained)
+        return networks.starts(PLAN, EXAMPLES, seeds=2), layers
+
+
+@pytest.fixture
+def starts(made):
+    return made[0]
 
 
 def test_every_arm_has_layers_of_its_own_and_an_output_layer_of_zeros(starts):
@@ -36,6 +63,35 @@ def test_every_arm_has_layers_of_its_own_and_an_output_layer_of_zeros(starts):
         assert not np.array_equal(kernels[arm], np.asarray(starts[arm][1]["Dense_1"]["kernel"]))
 
 
+def test_layers_of_every_seed_are_put_where_they_belong(made):
+    starts, learned = made
+    assert set(learned) == {AUTOENCODER, RBM, SUPERVISED}
+    for arm, layers in learned.items():
+        for seed in range(2):
+            for number, layer in enumerate(layers[seed]):
+                np.testing.assert_array_equal(starts[arm][seed][f"Dense_{number}"]["kernel"], layer["kernel"])
+
+
+def test_a_layer_is_learned_from_every_seed():
+    (first,), (second,) = networks.pretrained(AUTOENCODER, PLAN._replace(widths=(6,)), EXAMPLES, seeds=2)
+    assert {name: leaf.shape for name, leaf in first.items()} == {"kernel": (9, 6), "bias": (6,)}
+    assert np.any(np.asarray(first["kernel"]) != np.asarray(second["kernel"]))
+
+
+@pytest.mark.parametrize("arm", [RBM, SUPERVISED])
+def test_layers_are_learned_with_labels_where_they_are_supervised(arm, monkeypatch):
+    def greedy(data, **options):
+        asked.append((data, options["batch_size"], options["epochs"]))
+        return SimpleNamespace(layers=("layers",))
+
+    asked = []
+    monkeypatch.setattr(networks.procedures, "greedy_supervised", lambda chosen, data, **o: greedy(data, **o))
+    monkeypatch.setattr(networks.procedures, "greedy_pretraining", lambda chosen, x, **o: greedy((x,), **o))
+    assert networks.pretrained(arm, PLAN, EXAMPLES, seeds=2) == [("layers",)] * 2
+    for data, batch, epochs in asked:
+        assert (data[0].shape, len(data), batch, epochs) == ((40, 9), 1 + (arm == SUPERVISED), 10, 1)
+
+
 def test_shuffled_weights_are_the_same_ones_elsewhere(starts):
     for name in ("Dense_0", "Dense_1"):
         learned, mixed = (np.asarray(starts[arm][0][name]["kernel"]) for arm in (AUTOENCODER, SHUFFLED))
@@ -45,7 +101,8 @@ def test_shuffled_weights_are_the_same_ones_elsewhere(starts):
 
 def test_the_start_of_sigmoids_is_four_times_glorots_interval():
     model = networks.network(NONE, (300,))
-    kernel = np.asarray(model.init(jax.random.key(0), np.zeros((1, 200), np.float32))["params"]["Dense_0"]["kernel"])
+    image = np.zeros((1, 200), np.float32)
+    kernel = np.asarray(jax.jit(lambda key: model.init(key, image)["params"]["Dense_0"]["kernel"])(jax.random.key(0)))
     bound = 4 * np.sqrt(6 / 500)
     assert np.abs(kernel).max() <= bound
     assert np.abs(kernel).max() > 0.999 * bound
