@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from experiments.building_blocks import book
 from experiments.gradients import vanishing_gradient as experiment
-from experiments.gradients.vanishing_published import BANDS
+from experiments.gradients.vanishing_published import BANDS, STORED
 from tests.experiments.planted import heights, labels, planted_run, verdicts
 
 SEEDS, EPOCHS = 20, 40
@@ -83,3 +83,13 @@ def test_level_norms_fail(judged):
     run, found = judged("digits", 1.0, 5.0)
     assert found == ["FAIL"] * 15
     assert {finding.remark for finding in run.findings[-3:]} == {"the rule should have failed here"}
+
+
+def test_the_books_norms_are_its_own_and_level_ones_are_not(judged):
+    run, found = judged("mnist", 0.0, 0.9)
+    assert found[6:13] == ["PASS"] * 7
+    assert all("the book's run" in finding.published for finding in run.findings[7:10])
+    crosses = [line for line in run.drawn["learning_speed"].axes[0].get_lines() if line.get_marker() == "x"]
+    stored = [row for epoch, row in STORED[2].items() if epoch < EPOCHS]
+    np.testing.assert_array_equal([line.get_ydata() for line in crosses], np.transpose(stored))
+    assert judged("mnist", 1.0, 0.9)[1][6:13] == ["FAIL"] * 7
