@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from experiments.gradients import depth
 from experiments.harness.claims import Run
 from jaxdl.data import Examples, Splits
+from tests.experiments.planted import SPREAD, heights, labels, planted_run
 
 
 @pytest.fixture
@@ -74,3 +77,34 @@ def test_the_set_up_is_the_books():
     np.testing.assert_allclose(updates["Dense_0"]["bias"], -0.1)
     np.testing.assert_allclose(updates["Dense_0"]["kernel"], -0.1 - 0.1 * 5.0 / 200 * 3.0, rtol=1e-6)
     assert tuple(model.sizes) == (30, 10)
+
+
+DEPTHS = (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("last", "verdicts"),
+    [
+        ({0: 91.9, **depth.PUBLISHED}, ["PASS"] * 11 + ["FAIL", "PASS"]),
+        ({0: 96.5, 1: 90.0, 2: 90.0, 3: 97.5, 4: 97.5}, ["FAIL"] * 12 + ["PASS"]),
+    ],
+)
+def test_the_whole_on_planted_trainings(monkeypatch, last, verdicts):
+    """The row without a hidden layer is the lecture's mistake: it fails where all others pass."""
+
+    def train(model, objective, tx, train, validation, *, seeds, epochs):
+        hidden = len(model.sizes) - 1
+        accuracy = np.linspace(50.0, last[hidden], epochs) + SPREAD[:, None]
+        return SimpleNamespace(watched={"accuracy": accuracy}, seconds=0.0)
+
+    monkeypatch.setattr(depth.book, "train", train)
+    monkeypatch.setattr(depth.ladder, "closed_forms", lambda splits: {"least squares": 86.09})
+    run = planted_run("mnist", {"epochs": {"mnist": 30}, "depths": DEPTHS})
+    depth.run(run)
+    assert [finding.verdict for finding in run.findings] == verdicts
+    curves, ends = run.drawn["accuracy_by_depth"].axes
+    assert labels(curves) == [f"{d} hidden" for d in DEPTHS]
+    assert labels(ends) == ["mean", "Nielsen 2015", "lecture, no hidden layer"]
+    np.testing.assert_allclose(heights(curves, "3 hidden"), np.linspace(50.0, last[3], 30))
+    np.testing.assert_allclose(heights(ends, "mean"), list(last.values()))
+    np.testing.assert_array_equal(heights(ends, "Nielsen 2015"), list(depth.PUBLISHED.values()))

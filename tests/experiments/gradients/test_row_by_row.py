@@ -1,3 +1,6 @@
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
 import jax
 import numpy as np
 import pytest
@@ -5,6 +8,7 @@ import pytest
 from experiments.gradients import row_by_row as rows
 from experiments.harness.claims import Run
 from jaxdl.data import Examples, Splits
+from tests.experiments.planted import heights, labels, planted_run
 
 SETTINGS = {"epochs": {"digits": 1}, "rates": (1e-3,), "examples": {"digits": 40}}
 
@@ -78,3 +82,46 @@ def test_growth_at_the_start_of_a_blank_stretch(small_run):
     # Random matrices of this size shrink by about 0.01 sqrt(100 / 2) a step.
     per_step = np.diff(random[3:20])
     assert np.mean(per_step) == pytest.approx(-np.log10(0.01 * np.sqrt(50)), abs=0.3)
+
+
+class Many(NamedTuple):
+    states: Any
+    history: Any
+
+
+def test_the_rate_is_tuned_on_another_seed_and_a_run_that_broke_is_not_chosen(small_run, monkeypatch):
+    calls = []
+
+    def run_many(make_step, init, examples, *, seeds, hyperparameters, epochs, batch_size, validation, **options):
+        rates = hyperparameters["learning_rate"]
+        calls.append((list(seeds), list(rates), epochs, batch_size, len(validation.y)))
+        ends = [0.3, 0.6, np.nan] if len(rates) > 1 else np.linspace(0.5, 0.9, len(seeds))
+        accuracy = np.stack([np.full(len(ends), 0.95), ends], 1)
+        return Many("states", SimpleNamespace(validation={"accuracy": accuracy}, run_seconds=0.0))
+
+    monkeypatch.setattr(rows.jaxdl.training, "run_many", run_many)
+    monkeypatch.setattr(rows.jaxdl.training, "member", lambda states, seed: seed)
+    monkeypatch.setattr(
+        rows.jaxdl.training, "evaluate", lambda goal, state, part: {"accuracy": (state + len(part.y)) / 100}
+    )
+    small_run.settings = {**SETTINGS, "rates": (1e-3, 3e-3, 1.0)}
+    found = rows.train_arm(small_run, small_run.splits, rows.SMALL)
+    assert calls == [([rows.TUNING_SEED], [1e-3, 3e-3, 1.0], 1, 32, 20), ([0, 1, 2, 3, 4], [3e-3], 1, 32, 20)]
+    assert found.rate == 3e-3
+    np.testing.assert_allclose(found.validation[:, 1], [50, 60, 70, 80, 90])
+    np.testing.assert_allclose(found.test, [20, 21, 22, 23, 24])
+
+
+def test_accuracies_and_growth_are_told_and_drawn(small_run, monkeypatch):
+    run = planted_run("digits", SETTINGS, splits=small_run.splits)
+    assert judged(run, monkeypatch, ACCURACIES, GROWTH) == ["PASS"] * 9
+    assert [row[:3] for row in run.tables[0].rows] == [(arm, "0.001", f"{ACCURACIES[arm]:.2f}") for arm in rows.CELLS]
+    (accuracy,) = run.drawn["accuracy"].axes
+    whole, close = run.drawn["gradients_through_time"].axes
+    for axis in (accuracy, whole):
+        assert labels(axis) == list(rows.CELLS)
+    np.testing.assert_allclose(heights(accuracy, rows.LSTM), [92.0])
+    lags = np.arange(27, -1, -1)
+    for axis in (whole, close):
+        np.testing.assert_allclose(heights(axis, rows.RANDOM), -1.1 * lags)
+    np.testing.assert_array_equal(whole.get_lines()[0].get_xdata(), lags)
