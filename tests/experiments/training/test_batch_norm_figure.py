@@ -8,6 +8,7 @@ from experiments.training import batch_norm_figure as figure
 from experiments.training import batch_norm_networks as networks
 from experiments.training.batch_norm_networks import AFFINE, NORMALIZED, PLAIN, Trained
 from jaxdl.data import Examples, Splits
+from tests.experiments.training.planted import SPREAD, drive, labelled
 
 DRAWS = np.random.RandomState(0)
 
@@ -93,6 +94,52 @@ def test_verdicts_on_made_up_numbers(gain, end, width, verdicts):
     figure.judge(run, ends, starts, steps=50_000, early=1000)
     assert [finding.verdict for finding in run.findings] == verdicts
     assert all(finding.row == "X16" for finding in run.findings if not finding.control)
+
+
+CLAIMS = ("test accuracy after", "higher at the end", "is narrower", "moves less", "negative control")
+
+
+def driven(monkeypatch, dataset, gain, width, affine=0.0, **options):
+    asked = []
+
+    def train(run, arm, *, steps, measure_every, deviation=networks.DEVIATION):
+        asked.append((arm, steps, measure_every, deviation))
+        better = {PLAIN: 0.0, NORMALIZED: gain, AFFINE: affine}[arm]
+        found = trained(80 + better + SPREAD, *([width, width] if arm == NORMALIZED else [1.0, 1.0]))
+        return found._replace(curve=np.linspace(50, 80 + better, 2) + SPREAD[:, None], steps=np.array([60, 120]))
+
+    monkeypatch.setattr(networks, "train", train)
+    return drive(figure.EXPERIMENT, dataset, **options), asked
+
+
+def test_the_whole_experiment_on_a_gain_of_eight_points(monkeypatch):
+    run, asked = driven(monkeypatch, "mnist", gain=8.0, width=0.5)
+    assert run.verdicts(*CLAIMS) == ["PASS"] * 5
+    assert asked == [
+        (PLAIN, 20_000, 200, 0.1), (NORMALIZED, 20_000, 200, 0.1), (PLAIN, 1000, 1000, 0.1),
+        (NORMALIZED, 1000, 1000, 0.1), (AFFINE, 1000, 1000, 0.1), (PLAIN, 1000, 1000, 0.01),
+        (NORMALIZED, 1000, 1000, 0.01),
+    ]  # fmt: skip
+    assert [row[1:] for row in run.tables[0].rows] == [
+        ["80.00", "80.00"], ["88.00", "88.00"], ["80.00", "-"], ["80.00", "-"], ["88.00", "-"]
+    ]  # fmt: skip
+    assert run.tables[0].rows[-1][0] == "batch norm, weights N(0, 0.01^2)"
+    assert run.findings[2].remark == "0.5 against 1"
+    assert len(run.records) == 10
+    accuracy, plain, normalized = run.drawn["batch_norm"].axes
+    np.testing.assert_allclose(labelled(accuracy)[PLAIN], [50, 80])
+    np.testing.assert_allclose(labelled(accuracy)[NORMALIZED], [50, 88])
+    time = np.tile([-1.0, 1.0], 5)
+    for axis, width in ((plain, 1.0), (normalized, 0.5)):
+        assert axis.get_ylim() == plain.get_ylim()
+        for line, place in zip(axis.lines, (-width / 2, 0, width / 2), strict=True):
+            np.testing.assert_allclose(line.get_ydata(), width * time + place)
+
+
+def test_the_whole_experiment_where_normalization_harms_and_the_affine_part_helps(monkeypatch):
+    run, asked = driven(monkeypatch, "digits", gain=-1.0, width=2.0, affine=1.0, preset="smoke")
+    assert run.verdicts(*CLAIMS) == ["FAIL"] * 5
+    assert len(asked) == len(run.tables[0].rows) + 2 == 5, "no smaller weights"
 
 
 def test_the_full_preset_is_the_papers():

@@ -6,6 +6,7 @@ from experiments.building_blocks import book
 from experiments.harness.claims import Run
 from experiments.training import costs, one_neuron
 from jaxdl.data import Examples, Splits
+from tests.experiments.training.planted import drive, labelled
 
 SPREAD = np.array([-0.1, -0.05, 0.0, 0.05, 0.1])
 
@@ -27,9 +28,24 @@ def by_hand(cost, eta, w, b, steps):
     return np.array(outputs), (w, b)
 
 
+@pytest.fixture(scope="module")
+def trained_neurons():
+    """The book's rates, and one that is not the book's, in one program a cost."""
+    return {cost: one_neuron.curves(cost, [0.15, 0.005, 0.16]) for cost in one_neuron.LOSSES}
+
+
+@pytest.fixture
+def neurons(trained_neurons, monkeypatch):
+    def curves(cost, etas):
+        return {(name, eta): trained_neurons[cost][name, eta] for name in one_neuron.STARTS for eta in etas}
+
+    monkeypatch.setattr(one_neuron, "curves", curves)
+
+
 @pytest.mark.parametrize("cost", ["quadratic", "cross-entropy"])
-def test_one_neuron_is_gradient_descent_by_hand(cost):
-    for (name, eta), curve in one_neuron.curves(cost, [0.15, 0.005]).items():
+def test_one_neuron_is_gradient_descent_by_hand(cost, trained_neurons):
+    assert len(trained_neurons[cost]) == 6
+    for (name, eta), curve in trained_neurons[cost].items():
         outputs, parameters = by_hand(cost, eta, *one_neuron.STARTS[name], 301)
         np.testing.assert_allclose(curve.output, outputs, atol=2e-5)
         np.testing.assert_allclose(curve.parameters, parameters, atol=5e-5)
@@ -37,7 +53,7 @@ def test_one_neuron_is_gradient_descent_by_hand(cost):
         np.testing.assert_allclose(curve.cost, value, rtol=1e-4)
 
 
-def test_the_figures_of_one_neuron_pass_and_another_rate_fails(monkeypatch):
+def test_the_figures_of_one_neuron_pass_and_another_rate_fails(neurons, monkeypatch):
     run = a_run()
     one_neuron.judge_neuron(run)
     assert [finding.verdict for finding in run.findings] == ["PASS"] * 4
@@ -115,17 +131,81 @@ def test_first_updates_are_the_runs_of_their_rate():
     run = a_run()
     both = costs.after_first_updates(run, "quadratic", [3.0, 6.0], [0, 1], run.splits.test)
     assert both.shape == (2, 2)
-    alone = costs.after_first_updates(run, "quadratic", [6.0], [0, 1], run.splits.test)
-    np.testing.assert_array_equal(alone[0], both[1])
+    assert (both[0] != both[1]).any()
+    turned = costs.after_first_updates(run, "quadratic", [6.0, 3.0], [0, 1], run.splits.test)
+    np.testing.assert_array_equal(turned, both[::-1])
+
+
+def driven(monkeypatch, dataset, peaks, early, **options):
+    """The whole experiment: accuracies that rise to a peak, and first updates whose best rate is in mid-grid."""
+    asked = []
+
+    def train(model, objective, tx, data, watched, *, seeds, epochs):
+        width = model.sizes[0]
+        cost = next(name for name, loss in costs.LOSSES.items() if loss is objective.loss)
+        asked.append((width, cost, epochs))
+        return book.Trained(None, {"accuracy": rising(peaks[width, cost] + SPREAD, epochs)}, 1.0)
+
+    def after_first_updates(run, cost, etas, seeds, watched):
+        tuning = list(seeds) == list(costs.TUNING_SEEDS)
+        assert watched is (run.splits.validation if tuning else run.splits.test)
+        middle = {"quadratic": 3.0, "cross-entropy": 1.0}[cost]
+        distance = np.abs(np.log2(np.array(etas) / middle))
+        return early[cost] - 5 * distance[:, None] + np.linspace(-0.1, 0.1, len(seeds))
+
+    monkeypatch.setattr(book, "train", train)
+    monkeypatch.setattr(costs, "after_first_updates", after_first_updates)
+    return drive(costs.EXPERIMENT, dataset, **options), asked
+
+
+NEURON = ("outputs over 300 steps", "both starts are forgotten", "300 steps are not enough", "initial slope")
+PEAKS = ("30 hidden units, quadratic", "30 hidden units, cross", "100 hidden units, cross")
+NETWORKS = ("each at the book's rate, end within", "negative control", "cross-entropy is ahead")
+
+
+def test_the_whole_experiment_on_the_published_peaks(neurons, monkeypatch):
+    peaks = {**costs.PUBLISHED, (100, "quadratic"): 80.0}
+    run, asked = driven(monkeypatch, "mnist", peaks, {"quadratic": 50.0, "cross-entropy": 80.0})
+    assert run.verdicts(*NEURON, *PEAKS, *NETWORKS) == ["PASS"] * 10
+    assert asked == [(width, cost, 30) for width in (30, 100) for cost in costs.LOSSES]
+    assert "79.90, 79.95, 80.00, 80.05, 80.10 % (the book's best of three: 96.59)" in run.notes[0]
+    assert run.tables[0].rows[2] == ["100", "quadratic", "70.00", "79.90", "80.00", "80.10", "5 of 5"]
+    assert run.findings[-1].remark == "rates 1 and 3, accuracies 80.00 and 50.00 %"
+    assert [
+        sum(record["quantity"] == name for record in run.records) for name in ("test_accuracy", "early_accuracy")
+    ] == [20, 10]
+    left, right = run.drawn["costs"].axes
+    np.testing.assert_allclose(labelled(left)["cross-entropy, 30 hidden"], [70.0] * 29 + [95.39])
+    assert len(left.lines) == 20
+    np.testing.assert_allclose(labelled(right)["quadratic, tuning seeds"], 50 - 5 * np.abs(np.arange(8) - 2.0))
+    assert right.get_xscale() == "log"
+    crosses = [line for line in right.lines if line.get_marker() == "x"]
+    for line, eta, level in zip(crosses, (3.0, 1.0), (50.0, 80.0), strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), eta)
+        np.testing.assert_allclose(line.get_ydata(), level + np.linspace(-0.1, 0.1, 5))
+
+
+def test_the_whole_experiment_with_the_costs_exchanged(neurons, monkeypatch, trained_neurons):
+    peaks = {(30, "quadratic"): 95.0, (30, "cross-entropy"): 70.0}
+    early = {"quadratic": 80.0, "cross-entropy": 50.0}
+    run, asked = driven(monkeypatch, "digits", peaks, early, preset="smoke")
+    assert run.verdicts(*NEURON, *NETWORKS) == ["PASS"] * 4 + ["FAIL"] * 3
+    assert asked == [(30, "quadratic", 10), (30, "cross-entropy", 10)]
+    assert run.notes == ["The published figures are for MNIST; on other data only orderings are tested."]
+    for axis, start in zip(run.drawn["neuron"].axes, one_neuron.STARTS, strict=True):
+        assert axis.get_title() == start
+        lines = [line.get_ydata() for line in axis.lines]
+        expected = [trained_neurons[cost][start, eta] for cost, eta in
+                    (("quadratic", 0.15), ("cross-entropy", 0.15), ("cross-entropy", 0.005))]  # fmt: skip
+        np.testing.assert_array_equal(lines, [curve.output for curve in expected])
+        assert [line.get_linestyle() for line in axis.lines] == ["-", "-", "--"]
 
 
 def test_the_large_start_is_the_small_one_times_the_root_of_fan_in():
     """Seeds are paired: the same draws in both, and the same biases, all of them N(0, 1)."""
     x = np.zeros((1, 28, 28, 1), np.float32)
-    large, small = (
-        book.network(1, width=100, start=start).init(jax.random.key(0), x)["params"]
-        for start in (book.large_start(), None)
-    )
+    models = [book.network(1, width=100, start=start) for start in (book.large_start(), None)]
+    large, small = jax.jit(lambda key: [model.init(key, x)["params"] for model in models])(jax.random.key(0))
     for layer, fan_in in (("Dense_0", 784), ("Dense_1", 100)):
         np.testing.assert_allclose(
             large[layer]["kernel"], np.sqrt(fan_in) * np.asarray(small[layer]["kernel"]), rtol=1e-5

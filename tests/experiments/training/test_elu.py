@@ -8,6 +8,7 @@ from experiments.training import elu
 from experiments.training import elu_networks as networks
 from jaxdl import training
 from jaxdl.data import Examples, Splits
+from tests.experiments.training.planted import drive, labelled
 
 SPREAD = np.linspace(-0.01, 0.01, 5)
 
@@ -46,6 +47,48 @@ def test_the_order_claimed_passes_and_another_fails():
     assert judged({"ELU": -0.6, "leaky ReLU": 0.3, "ReLU": 0.5}, lower)[:2] == ["FAIL", "PASS"], "the size counts"
     assert judged(claimed, {"ELU": 0.25, "leaky ReLU": 0.2, "ReLU": 0.3})[3:] == ["FAIL", "PASS"]
     assert judged({"ELU": -1.0, "leaky ReLU": 0.3, "ReLU": 0.5}, lower)[2] == "FAIL", "raised by 1 these would be at 0"
+
+
+MEANS = tuple(f"of {nearer} units are nearer to zero at the end" for nearer in ("ELU", "leaky ReLU"))
+LOSSES = tuple(f"ELU has a lower training loss than {other} over epochs 5 to 2" for other in ("leaky ReLU", "ReLU"))
+SECONDS = {"ELU": 0.003, "leaky ReLU": 0.0015, "ReLU": 0.001}
+
+
+def driven(monkeypatch, dataset, levels, losses):
+    arms = made(levels, losses)
+    monkeypatch.setattr(elu, "train", lambda run, name, images: arms[name])
+    monkeypatch.setattr(
+        elu, "seconds_per_step",
+        lambda run, images, *, repeats: {name: np.full(repeats, each) for name, each in SECONDS.items()},
+    )  # fmt: skip
+    return drive(elu.EXPERIMENT, dataset, splits=new_run().splits, images={dataset: 48}), arms
+
+
+def test_the_whole_experiment_says_and_draws_what_was_measured(monkeypatch):
+    falling = {"ELU": np.geomspace(1, 0.01, 30), "leaky ReLU": np.geomspace(1, 0.02, 30), "ReLU": np.ones(30)}
+    run, arms = driven(monkeypatch, "mnist", {"ELU": -0.1, "leaky ReLU": 0.3, "ReLU": 0.5}, falling)
+    assert run.verdicts(*MEANS, "negative control", *LOSSES) == ["PASS"] * 5
+    assert run.findings[0].remark == "0.1 against 0.3"
+    assert run.tables[0].rows[0] == ["ELU", "3", "3.00", "0.01"]
+    assert "A step of ELU takes 3.00 times as long" in run.notes[0]
+    assert "the first 48 training images for 30 epochs" in run.notes[-1]
+    assert len(run.records) == 15
+    left, middle, right = run.drawn["elu"].axes
+    assert list(labelled(left)) == list(labelled(middle)) == list(labelled(right)) == list(networks.ACTIVATIONS)
+    for name, arm in arms.items():
+        np.testing.assert_allclose(labelled(left)[name], arm.medians.mean(0))
+        np.testing.assert_allclose(labelled(middle)[name], arm.loss.mean(0))
+    assert (middle.get_yscale(), right.get_yscale()) == ("log", "log")
+
+
+def test_the_whole_experiment_in_the_opposite_order(monkeypatch):
+    opposite = {"ELU": 0.3, "leaky ReLU": 0.2, "ReLU": 0.1}
+    run, _ = driven(monkeypatch, "digits", {"ELU": -1.0, "leaky ReLU": 0.9, "ReLU": 0.8}, opposite)
+    assert run.verdicts(*MEANS, "negative control", *LOSSES) == ["FAIL"] * 5
+    assert not any("Reduced" in note for note in run.notes)
+    right = run.drawn["elu"].axes[2]
+    for line, seconds in zip(right.lines, SECONDS.values(), strict=True):
+        np.testing.assert_allclose(line.get_xdata(), 6 * seconds * np.arange(1, 31))  # six steps an epoch
 
 
 def test_epochs_5_to_25_are_judged():

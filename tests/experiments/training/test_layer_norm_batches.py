@@ -7,6 +7,7 @@ from experiments.harness.claims import Run
 from experiments.training import layer_norm_batches as batches
 from experiments.training.layer_norm_batches import BATCH, LARGE, LAYER, NONE, SMALL, Trained
 from jaxdl.data import Examples, Splits
+from tests.experiments.training.planted import drive, labelled
 
 
 def outcomes(layer, batch, none):
@@ -38,6 +39,41 @@ def test_verdicts_on_made_up_errors(lost, epochs, verdicts):
     batches.judge(run, outcomes(*lost))
     assert [finding.verdict for finding in run.findings] == verdicts
     assert [finding.row for finding in run.findings] == ["X28", "X28", ""]
+
+
+CLAIMS = ("cost batch normalization more", "layer normalization is as good", "negative control")
+
+
+def driven(monkeypatch, dataset, lost, **options):
+    found = outcomes(*lost)
+    for (arm, size), each in found.items():
+        found[arm, size] = each._replace(recomputed=each.test - 0.5, curve=each.test[:, None] + np.array([[8.0, 0.0]]))
+    monkeypatch.setattr(batches, "train", lambda run, arm, size: found[arm, size])
+    return drive(batches.EXPERIMENT, dataset, **options), found
+
+
+def test_the_whole_experiment_says_and_draws_what_was_measured(monkeypatch):
+    run, found = driven(monkeypatch, "mnist", (0.1, 1.0, 0.1), preset="full")
+    assert run.verdicts(*CLAIMS) == ["PASS"] * 3
+    assert run.findings[0].remark.startswith("differences of 1.00 and 0.10 points; of batch normalization 1.00")
+    assert run.tables[0].rows == [
+        [LAYER, "2.00 (1.50)", "2.10 (1.60)"],
+        [BATCH, "2.00 (1.50)", "3.00 (2.50)"],
+        [NONE, "2.00 (1.50)", "2.10 (1.60)"],
+    ]
+    assert len(run.records) == 30
+    for axis, size in zip(run.drawn["layer_norm"].axes, (LARGE, SMALL), strict=True):
+        assert axis.get_title() == f"batches of {size}"
+        assert axis.get_yscale() == "log"
+        lines = labelled(axis)
+        assert list(lines) == [LAYER, BATCH, NONE]
+        for arm, line in lines.items():
+            np.testing.assert_allclose(line, found[arm, size].curve.mean(0))
+
+
+def test_the_whole_experiment_shorter_and_in_the_opposite_order(monkeypatch):
+    run, _ = driven(monkeypatch, "digits", (1.0, 0.5, 3.0))
+    assert run.verdicts(*CLAIMS) == ["FAIL", "INCONCLUSIVE", "FAIL"]
 
 
 def test_the_full_preset_is_the_papers():

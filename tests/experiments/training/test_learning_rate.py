@@ -5,6 +5,7 @@ from experiments.building_blocks import book
 from experiments.harness.claims import Run
 from experiments.training import learning_rate
 from jaxdl.data import Examples, Splits
+from tests.experiments.training.planted import drive, labelled
 
 SPREAD = 0.001 * np.array([-2.0, -1.0, 0.0, 1.0, 2.0])[:, None]
 
@@ -46,6 +47,22 @@ def test_the_books_shapes_pass_and_others_fail():
     assert short[:2] == ["INCONCLUSIVE"] * 2
     assert short[4:] == ["INCONCLUSIVE"] * 3
     assert len(verdicts(curves(), "digits")) == 4
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "digits"])
+def test_the_picture_holds_every_seed_and_the_books_runs_on_mnist_alone(dataset, monkeypatch):
+    values = curves()
+    monkeypatch.setattr(learning_rate, "costs", lambda run, eta: values[eta])
+    run = drive(learning_rate.EXPERIMENT, dataset)
+    (axis,) = run.drawn["learning_rate"].axes
+    assert axis.get_yscale() == "log"
+    crosses = [tuple(line.get_ydata()) for line in axis.lines if line.get_marker() == "x"]
+    assert crosses == (list(learning_rate.STORED.values()) if dataset == "mnist" else [])
+    assert len(axis.lines) - len(crosses) == 15
+    for eta in learning_rate.ETAS:
+        np.testing.assert_allclose(labelled(axis)[f"rate {eta:g}"], values[eta][0])
+    assert len(run.notes) == (dataset == "digits")
+    assert [finding.verdict for finding in run.findings] == ["PASS"] * len(run.findings)
 
 
 def test_equal_costs_count_as_a_rise():

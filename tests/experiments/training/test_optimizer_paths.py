@@ -213,6 +213,17 @@ def test_one_seed_is_enough_to_be_named():
     assert finding.remark == "not quicker in every seed: at times"
 
 
+def test_methods_that_arrive_and_leave_again_are_named():
+    steady, restless = np.zeros((5, 4, 2)), np.zeros((5, 4, 2))
+    restless[2, -1] = [0.03, 0.05]
+    run, times = Run("digits", None, 5, {}), {"a": np.full(5, 2.0), "b": np.full(5, 3.0)}  # pyright: ignore
+    times["b"][1] = np.inf
+    both = surface_paths.Tuned({"a": 0.1, "b": 0.25}, (), {}, {"a": steady, "b": restless}, times, 3)
+    optimizer_paths.report(run, {"saddle": both, "valley": both})
+    assert "after 3 steps in the valley b are farther than 0.05" in run.notes[0]
+    assert run.tables[0].rows == [["a", *["2 (0.1)"] * 2], ["b", *["not in 1 of 5 (0.25)"] * 2]]
+
+
 def test_a_rate_at_the_end_of_the_grid_decides_nothing():
     slow, _ = findings(BOTH, (0.25, 1.0))
     assert slow.verdict == "INCONCLUSIVE"

@@ -11,6 +11,7 @@ from experiments.harness.claims import Run
 from experiments.training import selu
 from experiments.training import selu_networks as networks
 from jaxdl.data import Examples, Splits
+from tests.experiments.training.planted import SPREAD, drive, labelled
 
 
 def new_run(dataset="mnist", epochs=20):
@@ -46,6 +47,61 @@ def test_the_published_figures_pass_and_equal_arms_fail():
     leading = arms({networks.RELU: 54.0, networks.SELU: 80.0}, {networks.RELU: 50.0, networks.SELU: 90.0},
                    selu.PUBLISHED_TEST)  # fmt: skip
     assert verdicts(leading)[1] == "FAIL", "a lead that stays would make the control fail"
+
+
+def driven(monkeypatch, dataset, first, last, test, **options):
+    """The whole experiment, an arm's accuracies rising from `first` to `last`."""
+    lengths = {}
+
+    def train_arm(run, model, splits, *, epochs):
+        name = {
+            (True, False): networks.RELU, (False, True): networks.SELU,
+            (False, False): networks.RELU_HE, (True, True): networks.SELU_DEFAULT,
+        }[model.uniform_bias, model.activation is jax.nn.selu]  # fmt: skip
+        lengths[name] = epochs
+        rows = np.linspace(first[name], last[name], epochs // run.settings["every"][dataset])[None] + SPREAD[:, None]
+        return networks.Trained(rows, 3 - rows / 100, test[name] + SPREAD, 3.0)
+
+    monkeypatch.setattr(selu, "train_arm", train_arm)
+    run = drive(selu.EXPERIMENT, dataset, **options)
+    return run, lengths
+
+
+PARTS = ("where each has its own start", "from He's start is above", "both have PyTorch's start")
+PARTED = {networks.RELU_HE: 70.0, networks.SELU_DEFAULT: 60.0}
+
+
+def test_the_whole_experiment_on_the_published_figures(monkeypatch):
+    first, last = selu.PUBLISHED_FIRST | PARTED, selu.PUBLISHED_LAST | PARTED
+    run, lengths = driven(monkeypatch, "mnist", first, last, selu.PUBLISHED_TEST | PARTED)
+    claims = ("faster early", "negative control", "above ReLU on the test", "start: 90.76", "start: 92.04", *PARTS)
+    assert run.verdicts(*claims) == ["PASS"] * 8
+    assert lengths == {networks.RELU: 20, networks.SELU: 20, networks.RELU_HE: 5, networks.SELU_DEFAULT: 5}
+    assert run.tables[0].rows[1] == [networks.SELU, "80.9", "91.24", "2.088", "92.04", "3"]
+    assert "trained for 5 of 20 epochs" in run.notes[1]
+    assert len(run.notes) == 2
+    assert len(run.records) == 20
+    left, right = run.drawn["selu"].axes
+    lines = labelled(left)
+    np.testing.assert_allclose(lines[networks.SELU], np.linspace(80.90, 91.24, 20))
+    np.testing.assert_array_equal(lines["published"], [54.21, 80.90])
+    assert set(labelled(right)) == set(lengths)
+    assert right.get_yscale() == "log"
+    np.testing.assert_allclose(labelled(right)[networks.RELU_HE], np.full(5, 2.3))
+
+
+def test_the_whole_experiment_without_any_difference(monkeypatch):
+    level = dict.fromkeys(networks.networks(), 80.0)
+    run, lengths = driven(monkeypatch, "digits", level, level, level, preset="smoke")
+    assert run.verdicts("faster early", "negative control", "above ReLU on the test", *PARTS) == [
+        "FAIL", "PASS", *["FAIL"] * 4
+    ]  # fmt: skip
+    assert "after the first 4 epochs" in run.findings[0].claim
+    assert set(lengths.values()) == {16, 8}
+    assert "only orderings are tested" in run.notes[-1]
+    left, _ = run.drawn["selu"].axes
+    np.testing.assert_array_equal(left.lines[0].get_xdata(), [4, 8, 12, 16])
+    assert "published" not in labelled(left)
 
 
 def test_a_short_run_has_no_verdict_on_absolute_figures():

@@ -1,10 +1,12 @@
 import jax
 import numpy as np
+import pytest
 
 from experiments.building_blocks import book
 from experiments.harness.claims import Run
 from experiments.training import weight_scale
 from jaxdl.data import Examples, Splits
+from tests.experiments.training.planted import drive, labelled, small_splits
 
 SPREAD = np.array([-0.1, -0.05, 0.0, 0.05, 0.1])
 
@@ -54,6 +56,34 @@ def test_short_runs_are_judged_by_the_first_epoch_alone():
     assert len(verdicts(stored(), "digits")) == 4
 
 
+@pytest.mark.parametrize("dataset", ["mnist", "digits"])
+def test_the_picture_holds_the_means_and_the_books_runs_on_mnist_alone(dataset, monkeypatch):
+    curves, asked = stored(), []
+
+    def train(model, objective, tx, data, watched, *, seeds, epochs, evaluate_every):
+        assert watched is small.validation
+        large = np.asarray(model.kernel_init(jax.random.key(0), (40, 40))).std() > 0.5
+        asked.append((model.sizes[0], "1" if large else "1/sqrt(fan_in)", epochs, evaluate_every))
+        return book.Trained(None, {"accuracy": curves[asked[-1][:2]]}, 1.0)
+
+    small = small_splits()
+    monkeypatch.setattr(book, "train", train)
+    run = drive(weight_scale.EXPERIMENT, dataset, splits=small)
+    epochs = {"mnist": (30, 1), "digits": (1260, 42)}[dataset]
+    assert asked == [(width, start, *epochs) for width in (30, 100) for start in ("1/sqrt(fan_in)", "1")]
+    for axis, width in zip(run.drawn["weight_scale"].axes, (30, 100), strict=True):
+        assert axis.get_title() == f"{width} hidden units"
+        assert axis.get_xscale() == "log"
+        for start in weight_scale.STARTS:
+            np.testing.assert_allclose(labelled(axis)[f"deviation {start}"], curves[width, start].mean(0))
+        crosses = [tuple(line.get_ydata()) for line in axis.lines if line.get_marker() == "x"]
+        books = [values for (w, _), (values, _) in weight_scale.STORED.items() if w == width]
+        assert crosses == (books if dataset == "mnist" else [])
+    assert len(run.records) == 20
+    assert len(run.notes) == (dataset == "digits")
+    assert [finding.verdict for finding in run.findings] == ["PASS"] * len(run.findings)
+
+
 def test_the_arms_share_draws_and_differ_by_the_root_of_fan_in():
     run = a_run()
     large, small = (
@@ -66,6 +96,7 @@ def test_the_arms_share_draws_and_differ_by_the_root_of_fan_in():
         np.testing.assert_array_equal(large[layer]["bias"], small[layer]["bias"])
 
 
+@pytest.mark.slow
 def test_a_run_of_two_epochs_reports_every_seed():
     run = a_run("digits", widths=(30,))
     weight_scale.run(run)
