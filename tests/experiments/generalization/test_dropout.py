@@ -6,20 +6,16 @@ import numpy as np
 import pytest
 
 from experiments.generalization import dropout
-from experiments.generalization.dropout_networks import ARMS, Networks, Tuned
-from experiments.harness.claims import Run
+from experiments.generalization.dropout_networks import ARMS, TOO_MUCH, Networks, Tuned
 from jaxdl import training
-from jaxdl.data import Examples, Splits
+from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, of_dataset, ticks
 
 SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02])
 
 
-def small_run(dataset="digits", *, tuned=False, **settings):
-    draws = np.random.RandomState(0)
-    examples = Examples(draws.rand(60, 3, 3, 1).astype(np.float32), draws.randint(0, 10, 60).astype(np.int32))
+def small_run(dataset="digits", *, tuned=False, arms=tuple(ARMS), **settings):
     given = {"images": 40, "epochs": 4, "batch": 10, "hidden": (8, 6), **settings}
-    return Run(dataset, Splits(examples, examples, examples), 5,
-               {"tuned": tuned, **{name: {dataset: value} for name, value in given.items()}})  # fmt: skip
+    return PlantedRun(dataset, images(), 5, {"tuned": tuned, "arms": arms, **of_dataset(dataset, **given)})
 
 
 def small_networks(run=None):
@@ -54,6 +50,67 @@ def test_the_published_error_is_judged_of_the_published_network_alone():
     digits = small_run()
     dropout.judge_published(digits, 1.1 + SPREAD)
     assert not digits.findings
+
+
+def run_planted(monkeypatch, run, errors, too_much):
+    """Where the second strength is the best of all arms but max-norm, and its decay tells what it was tuned with."""
+    names = {id(arm): name for name, arm in ARMS.items()}
+
+    def tune(networks, arm, decay=0.0):
+        cells = [dict(rate=0.1, strength=strength, decay=decay) for strength in arm.strengths]
+        best = 0 if names[id(arm)] == "max-norm" else 1
+        return Tuned(cells, np.arange(3.0), best)
+
+    def errors_of(networks, arm, cell):
+        assert cell["strength"] in arm.strengths
+        return too_much if arm is TOO_MUCH else errors[names[id(arm)]]
+
+    monkeypatch.setattr(Networks, "tune", tune)
+    monkeypatch.setattr(Networks, "test_errors", errors_of)
+    dropout.EXPERIMENT.run(run)
+
+
+ORDERINGS = ("test error than L2", "test error than max-norm", "negative control")
+
+
+def test_planted_errors_are_judged_told_and_drawn(monkeypatch):
+    errors = {name: percent + SPREAD for name, percent in dropout.PUBLISHED.items()}
+    errors["dropout + max-norm"] = 0.81 + SPREAD[::-1]
+    run = small_run("mnist", tuned=True)
+    run_planted(monkeypatch, run, errors, 30 + SPREAD)
+    judged(run, dict.fromkeys(ORDERINGS, "PASS") | {"the published test error": "INCONCLUSIVE"}, rows=("X17",))
+    table, pairs = run.tables
+    assert [row[0] for row in table.rows] == list(errors)
+    assert table.rows[0] == ["L2", "1.62", "1.60 to 1.64", "1.62", "0.1", "0.0003", "1.00"]
+    assert [row[:2] for row in pairs.rows[-2:]] == [["max-norm less dropout + L2", "0.10"],
+                                                    ["dropout + L2 less dropout + max-norm", "0.44"]]  # fmt: skip
+    assert {record["arm"]: record["decay"] for record in run.records if record["decay"]} == {
+        "L2 + late L1": 3e-4, "L2 + KL sparsity": 3e-4,
+    }  # fmt: skip
+    assert "those tried for: max-norm." in run.notes[0]
+    assert "(8, 6) units" in run.notes[1]
+    assert "40 images in place of 50,000" in run.notes[1]
+    left, right = run.drawn["dropout"].axes
+    assert labels(left) == ["mean"]
+    assert labels(right) == ["here", "published"]
+    assert ticks(left.yaxis) == ticks(right.yaxis) == list(errors)
+    seeds, means = ([each.get_xdata() for each in left.lines[i::2]] for i in range(2))
+    np.testing.assert_array_equal(seeds, list(errors.values()))
+    np.testing.assert_allclose(np.ravel(means), [values.mean() for values in errors.values()])
+    ours, published = (np.ravel([each.get_xdata() for each in right.lines[i::2]]) for i in range(2))
+    np.testing.assert_allclose(ours[-1], 0.5)
+    np.testing.assert_allclose(published, np.array(list(dropout.PUBLISHED.values())) / 1.62)
+    assert left.yaxis_inverted()
+    assert [each.get_color() for each in left.lines[1::2]] == ["tab:blue"] * 4 + ["tab:green"] * 2
+
+
+def test_planted_opposites_fail_on_digits(monkeypatch):
+    errors = {"L2": 1.6 + SPREAD, "max-norm": 1.4 + SPREAD, "dropout + max-norm": 2.1 + SPREAD[::-1]}
+    run = small_run(arms=tuple(errors))
+    run_planted(monkeypatch, run, errors, 1.0 + SPREAD)
+    judged(run, dict.fromkeys(ORDERINGS, "FAIL"), rows=("X17",))
+    assert not run.notes, "nothing was tuned, and digits have no published length"
+    assert ticks(run.drawn["dropout"].axes[0].yaxis) == list(errors)
 
 
 def test_neighbours_and_edges():

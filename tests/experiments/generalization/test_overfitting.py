@@ -5,17 +5,14 @@ import pytest
 from experiments.building_blocks import book
 from experiments.generalization import overfitting
 from experiments.generalization.overfitting_networks import DECAY, Curves, Networks, Reached, network
-from experiments.harness.claims import Run
-from jaxdl.data import Examples, Splits
+from jaxdl import training
+from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, line, of_dataset, ticks
 
-FIVE = np.ones(5)
+FIVE, SPREAD = np.ones(5), np.array([-0.02, -0.01, 0.0, 0.01, 0.02])
 
 
 def small_run(dataset="digits", epochs=3):
-    draws = np.random.RandomState(0)
-    examples = Examples(draws.rand(400, 3, 3, 1).astype(np.float32), draws.randint(0, 10, 400).astype(np.int32))
-    settings = {"images": {dataset: 40}, "epochs": {dataset: epochs}}
-    return Run(dataset, Splits(examples, examples, examples), 5, settings)
+    return PlantedRun(dataset, images(400), 5, of_dataset(dataset, images=40, epochs=epochs))
 
 
 def curves(last, *, smallest_at=10, train=100.0, accuracy=82.0, epochs=400):
@@ -47,10 +44,9 @@ def test_the_published_curves_pass_and_others_fail():
 
 def test_cures_share_the_error_rate_and_the_control_must_fail():
     run = small_run()
-    spread = np.array([-0.02, -0.01, 0.0, 0.01, 0.02])
 
     def arm(cost, *, train=100.0, test=80.0):
-        return Reached(train * FIVE, test + spread, cost + spread, FIVE)
+        return Reached(train * FIVE, test + SPREAD, cost + SPREAD, FIVE)
 
     none = curves(1.5)
     arms = {"none": arm(1.5), "L2": arm(1.0, test=85.0), "other": arm(2.0)}
@@ -61,6 +57,78 @@ def test_cures_share_the_error_rate_and_the_control_must_fail():
     falling = none._replace(cost=np.tile(np.linspace(2.0, 1.0, 400), (5, 1)))
     overfitting.judge_cures(run, arms | {"L2": arm(1.0, train=90.0)}, falling)
     assert [finding.verdict for finding in run.findings] == ["PASS", "FAIL", "FAIL", "INCONCLUSIVE"]
+
+
+CURES = ("L2", "dropout 0.25", "early stopping", "augmentation", "5 times the images", "10 units")
+
+
+def run_planted(monkeypatch, run, none, decayed, *, cost, wide, narrow):
+    """All cures at one cost; `wide` is the accuracy of 300 units with decay, all others have 80 %."""
+
+    def arm(networks, *, width=30, rate=0.0, decay=0.0, augment=None, more=False, start=None, **options):
+        asked.append("")
+        if start is not None:
+            assert options == {"epochs": 100}
+            level = {(300, DECAY): wide, (networks.narrow(), 0.0): narrow}.get((width, decay), 80.0)
+            return Reached(100 * FIVE, level + SPREAD, cost + SPREAD, FIVE)
+        stopping = options.pop("early_stopping", None)
+        if stopping is not None:
+            assert options == {"validation": networks.validation}
+            assert stopping == training.EarlyStopping(patience=10)
+        chosen = {"10 units": width == 10, "augmentation": augment is not None, "5 times the images": more,
+                  "early stopping": stopping is not None}  # fmt: skip
+        (asked[-1],) = [name for name, was in chosen.items() if was]
+        return Reached(90 * FIVE, 81 + SPREAD, cost + SPREAD, FIVE)
+
+    asked = []
+    monkeypatch.setattr(Networks, "arm", arm)
+    monkeypatch.setattr(Networks, "pair", lambda networks: (none, decayed))
+    dropped = Reached(95 * FIVE, 82 + SPREAD, cost + SPREAD, FIVE)
+    monkeypatch.setattr(Networks, "dropped_out", lambda networks: (dropped, 0.25))
+    overfitting.EXPERIMENT.run(run)
+    return [name for name in asked if name]
+
+
+def test_planted_networks_are_judged_told_and_drawn(monkeypatch):
+    run = small_run("mnist", epochs=400)
+    none, decayed = curves(1.47), curves(0.9, accuracy=87.0)
+    asked = run_planted(monkeypatch, run, none, decayed, cost=1.1, wide=85.0, narrow=40.0)
+    assert sorted(asked) == sorted(CURES[2:])
+    shapes = ("cost of the test images falls", "weight decay raises", "last test cost lies below",
+              "accuracy, without a cure", "accuracy, with weight decay")  # fmt: skip
+    rest = ("negative control", "smaller weights", "of the classical rule", "network of 300 units")
+    claims = (*shapes, *(f"{name}: a lower" for name in CURES), *rest)
+    judged(run, dict.fromkeys(claims, "PASS"))
+    assert [row[0] for row in run.tables[0].rows] == ["none", *CURES]
+    assert run.tables[0].rows[2] == ["dropout 0.25", "95", "82", "1.1", "1"]
+    assert not run.notes
+    widths = [record["width"] for record in run.records if record["quantity"] == "width" and record["seed"] == 0]
+    assert widths == [w for w in (1, 10, 30, 100, 300) for _ in range(2)]
+    accuracy, cost, cures, by_width = run.drawn["overfitting"].axes
+    assert labels(accuracy) == ["no cure", "weight decay"]
+    np.testing.assert_allclose(line(accuracy, "weight decay"), np.full(400, 87.02))
+    np.testing.assert_allclose(line(cost, "no cure"), none.cost[0])
+    assert line(cost, "its minimum").tolist() == [1.0]
+    assert ticks(cures.yaxis) == ["none", *CURES]
+    assert [bar.get_width() for bar in cures.patches] == pytest.approx([1.47, 0.9, *[1.1] * 5])
+    assert cures.texts[2].get_text() == " 82.0 %"
+    np.testing.assert_allclose(line(by_width, "no cure"), [40, 80, 80, 80, 80])
+    np.testing.assert_allclose(line(by_width, "weight decay"), [80, 80, 80, 80, 85])
+    assert ticks(by_width.xaxis) == ["1", "10", "30", "100", "300"]
+    assert (cost.get_xscale(), by_width.get_xscale()) == ("log", "log")
+    assert len(run.figures) == 1
+
+
+def test_planted_opposites_fail_on_digits(monkeypatch):
+    run = small_run(epochs=400)
+    run.draws = False
+    none, decayed = curves(1.1), curves(1.3, accuracy=81.0)
+    none.cost[:, 200] = 1.3
+    run_planted(monkeypatch, run, none, decayed, cost=1.4, wide=75.0, narrow=90.0)
+    shapes = ("cost of the test images falls", "weight decay raises")
+    rest = ("negative control", "smaller weights", "of the classical rule", "network of 300 units")
+    judged(run, dict.fromkeys((*shapes, *(f"{name}: a lower" for name in CURES), *rest), "FAIL"))
+    assert "only orderings and shapes are tested" in run.notes[0]
 
 
 def test_the_monitored_cost_is_the_books():
