@@ -91,22 +91,29 @@ def networks():
     return Networks(small_run())
 
 
-def test_all_ways_follow_one_curve(networks):
+@pytest.fixture(scope="module")
+def at_once(networks):
+    return networks.stopped(early_stopping.AT_ONCE)
+
+
+def test_all_ways_follow_one_curve(networks, at_once):
     _, curve = networks.stopped(None)
-    at_once, first = networks.stopped(early_stopping.AT_ONCE)
+    stopped_at_once, first = at_once
     assert curve.shape == (5, 12)
-    for row, stopped, count in zip(curve, first, at_once.epochs, strict=True):
+    for row, stopped, count in zip(curve, first, stopped_at_once.epochs, strict=True):
         np.testing.assert_allclose(stopped[:count], row[:count], rtol=1e-5)
         ends = np.flatnonzero(row[1:] >= np.minimum.accumulate(row)[:-1])
         # An epoch that is no better than the best before; without one the run goes to its end.
         assert count == (ends[0] + 2 if len(ends) else 12)
-    np.testing.assert_allclose(at_once.validation, early_stopping.smallest(curve, at_once.epochs), rtol=1e-5)
+    best = early_stopping.smallest(curve, stopped_at_once.epochs)
+    np.testing.assert_allclose(stopped_at_once.validation, best, rtol=1e-5)
 
 
-def test_parameters_are_kept_or_not(networks):
-    restored, curve = networks.stopped(2)
-    kept, _ = networks.stopped(2, restore=False)
+def test_parameters_are_kept_or_not(networks, at_once):
+    restored, curve = at_once
+    kept, _ = networks.stopped(early_stopping.AT_ONCE, restore=False)
     np.testing.assert_array_equal(restored.epochs, kept.epochs)
+    assert (kept.epochs < 12).any()
     at_stop = curve[np.arange(5), restored.epochs - 1]
     np.testing.assert_allclose(kept.validation, at_stop, rtol=1e-5)
     np.testing.assert_allclose(restored.validation, early_stopping.smallest(curve, restored.epochs), rtol=1e-5)

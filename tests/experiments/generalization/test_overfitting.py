@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -5,7 +7,7 @@ import pytest
 from experiments.building_blocks import book
 from experiments.generalization import overfitting
 from experiments.generalization.overfitting_networks import DECAY, Curves, Networks, Reached, network
-from jaxdl import training
+from jaxdl import procedures, training
 from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, line, of_dataset, ticks
 
 FIVE, SPREAD = np.ones(5), np.array([-0.02, -0.01, 0.0, 0.01, 0.02])
@@ -135,35 +137,64 @@ def test_the_monitored_cost_is_the_books():
     """`C + lambda / (2 N) sum w^2` with N the number of EVALUATION examples, biases left out."""
     run = small_run()
     model = network()
-    params = model.init(jax.random.key(0), run.splits.test.x[:1])["params"]
+    params = jax.jit(model.init)(jax.random.key(0), run.splits.test.x[:1])["params"]
     monitored = book.Monitored(book.objective(model), 3.0, 400)
     batch = tuple(part[:7] for part in run.splits.test)
-    losses, aux = monitored(params, batch, model_state={}, key=None, train=False)
+    losses, aux = jax.jit(lambda params: monitored(params, batch, model_state={}, key=None, train=False))(params)
     squares = sum(float(np.square(np.asarray(layer["kernel"], np.float64)).sum()) for layer in params.values())
     np.testing.assert_allclose(aux.metrics["cost"], np.asarray(losses) + 3.0 / 800 * squares, rtol=1e-5)
     # Each of the 30 * 9 + 300 weights is N(0, 1): the mean square has deviation sqrt(2 / 570) = 0.06; five of them.
     assert abs(squares / 570 - 1) < 5 * 0.06
 
 
-def test_both_curves_are_the_runs_of_their_decay():
-    networks = Networks(small_run())
-    for curve, decay in zip(networks.pair(), (0.0, DECAY), strict=True):
-        alone = networks.arm(decay=decay)
-        np.testing.assert_allclose(curve.reached.cost, alone.cost, rtol=1e-4)
-        np.testing.assert_allclose(curve.reached.norm, alone.norm, rtol=1e-4)
-        np.testing.assert_allclose(curve.test[:, -1], alone.test, rtol=1e-5)
-        assert curve.test.shape == curve.cost.shape == (5, 3)
+@pytest.fixture(scope="module")
+def networks():
+    return Networks(small_run())
 
 
-def test_the_cures_are_what_they_say():
-    networks = Networks(small_run())
-    assert [len(part.y) for part in (networks.few, networks.more)] == [40, 200]
-    plain = networks.arm()
-    early = networks.stopped_early()
-    assert early.cost.shape == (5,)
-    _, rate = networks.dropped_out()
+@pytest.fixture(scope="module")
+def pair(networks):
+    return networks.pair()
+
+
+@pytest.mark.parametrize("place", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_both_curves_are_the_runs_of_their_decay(networks, pair, place):
+    curve, alone = pair[place], networks.arm(decay=(0.0, DECAY)[place])
+    np.testing.assert_allclose(curve.reached.cost, alone.cost, rtol=1e-4)
+    np.testing.assert_allclose(curve.reached.norm, alone.norm, rtol=1e-4)
+    np.testing.assert_allclose(curve.test[:, -1], alone.test, rtol=1e-5)
+    assert curve.test.shape == curve.cost.shape == (5, 3)
+    assert not np.allclose(pair[1 - place].reached.norm, alone.norm, rtol=1e-4), "decay makes a difference"
+
+
+def test_dropout_is_tuned_for_other_seeds_and_judged_at_the_best_rate(networks, monkeypatch):
+    def grid_search(make_step, init, images, validation, *, hyperparameters, seeds, **options):
+        assert (images, validation) == (networks.few, networks.validation)
+        assert hyperparameters == {"dropout_rate": (0.1, 0.25, 0.5)}
+        assert not set(seeds) & set(range(networks.run.seeds))
+        assert options["evaluate_every"] == options["epochs"] == 3
+        state = jax.eval_shape(init, jax.random.key(0), 0.25)
+        after, _ = jax.eval_shape(lambda rate, state: make_step(rate)(state, images), 0.25, state)
+        assert after.params["Dense_0"]["kernel"].shape == (9, 30)
+        return SimpleNamespace(best={"dropout_rate": 0.25})
+
+    monkeypatch.setattr(procedures, "grid_search", grid_search)
+    monkeypatch.setattr(networks, "arm", lambda **options: options)
+    assert networks.dropped_out() == ({"rate": 0.25}, 0.25)
+
+
+@pytest.mark.slow
+def test_cures_change_the_networks(networks, pair):
+    plain = pair[0].reached
+    assert networks.stopped_early().cost.shape == (5,)
+    reached, rate = networks.dropped_out()
     assert rate in (0.1, 0.25, 0.5)
-    assert not np.allclose(networks.augmented().cost, plain.cost)
+    for cured in (reached, networks.augmented()):
+        assert not np.allclose(cured.cost, plain.cost)
+
+
+def test_more_images_and_the_classical_rule(networks):
+    assert [len(part.y) for part in (networks.few, networks.more)] == [40, 200]
     assert networks.narrow() == (40 - 11) // 20
     assert networks.parameters(1) == 10 + 20 < 40 < networks.parameters(2) == 50
 
