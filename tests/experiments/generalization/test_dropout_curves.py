@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxdl
 from experiments.generalization import dropout_curves, dropout_identity
 from experiments.generalization.dropout_curve_networks import Activity, Curves
 from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, line, of_dataset
@@ -108,6 +109,7 @@ def test_planted_opposites_fail_on_digits(monkeypatch):
     level, worse = by_retained(1.2, 1.2, 1.1, 1.2, 1.0), {0.1: 2.7 + SPREAD, 0.4: 1.3 + SPREAD}
     by_images = {100: np.stack([20 + SPREAD, 24 - SPREAD]), 120: np.stack([7 + SPREAD, 8 + 0 * SPREAD])}
     run = planted_run("digits")
+    run.draws = False
     run_planted(monkeypatch, run, level, worse, by_images, {0.0: code(2.0), 0.5: code(2.1)}, penalty=0.0)
     judged(run, dict.fromkeys(CLAIMS, "FAIL"), rows=("", "X17", "X04"))
     assert len(run.notes) == 1
@@ -167,10 +169,13 @@ def test_a_sweep_of_rates_holds_the_network_without_dropout(monkeypatch):
     assert both[0.5].shape == (5,)
 
 
-def test_codes_are_those_of_the_first_layer():
-    curves = Curves(small_run())
-    plain, dropped = curves.code(0.0), curves.code(0.5)
-    assert plain.mean.shape == dropped.mean.shape == (5,)
-    assert plain.first.shape == (60, 256)
-    assert plain.first.mean() == pytest.approx(plain.mean[0])
-    assert not np.allclose(plain.mean, dropped.mean)
+def test_codes_are_those_of_the_first_layer(monkeypatch):
+    models, make = [], jaxdl.models.MLP
+    monkeypatch.setattr(jaxdl.models, "MLP", lambda *a, **k: models.append(make(*a, **k)) or models[-1])
+    found = Curves(small_run()).code(0.5)
+    assert [(model.sizes, model.dropout_rate) for model in models] == [((256, 9), 0.5)]
+    assert found.mean.shape == found.active.shape == (5,)
+    assert found.first.shape == (60, 256)
+    assert found.first.mean() == pytest.approx(found.mean[0])
+    assert (found.first > 0).mean() == pytest.approx(found.active[0])
+    assert len(set(found.mean)) == 5
