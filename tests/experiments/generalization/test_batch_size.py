@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -61,6 +62,7 @@ def test_convergence_is_told():
 def run_planted(monkeypatch, dataset, small, large, unfinished):
     """Batches of 2 and of a tenth of 40 images, the latter for 6 epochs and for 2."""
     run = small_run(dataset, batch=2, epochs=8, epochs_large=6)
+    run.draws = dataset == "mnist"
     found = {(2, 8): small, (4, 6): large, (4, 2): unfinished}
     monkeypatch.setattr(Networks, "of_batch", lambda networks, batch, epochs: found[batch, epochs])
     batch_size.EXPERIMENT.run(run)
@@ -105,16 +107,31 @@ def networks():
     return Networks(small_run())
 
 
-def test_a_batch_size_is_trained_and_probed(networks):
+def test_a_batch_size_is_trained_and_probed(networks, monkeypatch):
+    probed = []
+
+    def basin_width(objective, params, data, *, model_state, **options):
+        probed.append((data, jax.tree.leaves(params)[0].shape, model_state["batch_stats"]))
+        assert objective is networks.objective
+        assert options == {"radii": RADII, "num_directions": 2, "num_lanczos": 4}
+        count = len(probed)
+        return SimpleNamespace(increases=lambda: (count * np.array(RADII), None), top=float(count))
+
+    monkeypatch.setattr(diagnostics, "basin_width", basin_width)
     found = networks.of_batch(networks.large, 3)
     assert networks.large == 4
     assert found.curve.shape == (5, 3)
-    assert found.rise.shape == (5, len(RADII))
-    assert np.isfinite(found.top).all()
+    np.testing.assert_allclose(found.rise, np.arange(1, 6)[:, None] * np.array(RADII)[None])
+    assert found.top.tolist() == [1, 2, 3, 4, 5]
+    assert all(data is networks.probed for data, _, _ in probed)
+    assert len(networks.probed.y) == 20
+    statistics = [np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(stats)]) for _, _, stats in probed]
+    assert len({each.tobytes() for each in statistics}) == 5, "each seed has its own"
     np.testing.assert_allclose(found.test * 60 / 100, np.round(found.test * 60 / 100), atol=1e-4)
     assert batch_size.row(networks, 4, found)[:2] == ["4", "30"]
 
 
+@pytest.mark.slow
 def test_probes_use_running_statistics(networks):
     state = networks._init(jax.random.key(0))
     moved = {"batch_stats": jax.tree.map(lambda leaf: leaf + 1, state.model_state["batch_stats"])}
