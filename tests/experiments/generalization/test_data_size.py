@@ -3,18 +3,16 @@ import pytest
 
 from experiments.building_blocks import kernel_machine
 from experiments.generalization import data_size
-from experiments.harness.claims import Run
-from jaxdl.data import Examples, Splits
+from jaxdl.data import Examples
+from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, line
 
 SPREAD = np.array([-0.1, -0.05, 0.0, 0.05, 0.1])
 NETWORK = {size: pair[0] + SPREAD for size, pair in data_size.STORED.items()}
 MACHINES = {size: pair[1] for size, pair in data_size.STORED.items()}
 
 
-def a_run(dataset="mnist"):
-    draws = np.random.RandomState(0)
-    examples = Examples(draws.rand(80, 2, 2, 1).astype(np.float32), draws.randint(0, 10, 80).astype(np.int32))
-    return Run(dataset, Splits(examples, examples, examples), 5, {"updates": {dataset: 8}, "largest_machine": 50})
+def a_run(dataset="mnist", *, updates=8, largest=50):
+    return PlantedRun(dataset, images(80), 5, {"updates": {dataset: updates}, "largest_machine": largest})
 
 
 def verdicts(network=NETWORK, machines=MACHINES, updates=150_000, dataset="mnist"):
@@ -36,6 +34,54 @@ def test_the_stored_figures_pass_and_others_fail():
     assert verdicts(machines=MACHINES | {20_000: 93.48})[-1] == "FAIL", "one image more"
     falling = {size: 99.0 - 0.0005 * size + SPREAD for size in NETWORK}
     assert verdicts(falling)[:2] == ["FAIL", "FAIL"]
+
+
+def run_planted(monkeypatch, run, network, machines):
+    asked = []
+
+    def accuracies(train, unseen, sizes, *, scale):
+        asked.append(scale)
+        return {size: machines[size] for size in sizes}
+
+    monkeypatch.setattr(data_size, "accuracies", lambda run, size, updates: network[size])
+    monkeypatch.setattr(data_size.kernel_machine, "accuracies", accuracies)
+    data_size.EXPERIMENT.run(run)
+    return asked
+
+
+def test_planted_figures_of_the_book_are_judged_told_and_drawn(monkeypatch):
+    run = a_run(updates=150_000, largest=50_000)
+    assert run_planted(monkeypatch, run, NETWORK, MACHINES) == [255 / 256]
+    claims = ("more images never", "negative control", "the network is above", "at most 1,000 images",
+              "2,000 to 10,000 images", "20,000 and more images", "parameters of 2013")  # fmt: skip
+    judged(run, dict.fromkeys(claims, "PASS"), rows=("X12",))
+    assert run.tables[0].rows[0] == ["100", "69.09", "68.99 to 69.19", "69.09", "25.07", "25.07"]
+    assert len(run.tables[0].rows) == 9
+    assert len(run.notes) == 1, "all sizes, and the data of the book"
+    accuracy, error = run.drawn["data_size"].axes
+    assert labels(accuracy) == labels(error) == ["network", "SVM"]
+    stored = np.array(list(data_size.STORED.values()))
+    for axis, shown in ((accuracy, stored), (error, 100 - stored)):
+        np.testing.assert_allclose(line(axis, "network"), shown[:, 0])
+        np.testing.assert_allclose(line(axis, "SVM"), shown[:, 1])
+        crosses = [each.get_ydata() for each in axis.lines if each.get_marker() == "x"]
+        np.testing.assert_allclose(crosses, shown.T)
+    assert (accuracy.get_xscale(), accuracy.get_yscale(), error.get_yscale()) == ("log", "linear", "log")
+
+
+def test_planted_opposites_fail_on_digits(monkeypatch):
+    run = a_run("digits", largest=200)
+    run.draws = False
+    falling = {size: 80 - 0.01 * size + SPREAD for size in data_size.SIZES["digits"]}
+    assert run_planted(monkeypatch, run, falling, {50: 85.0, 100: 85.0, 200: 85.0}) == [1.0]
+    judged(run, {"more images never": "FAIL", "negative control": "FAIL", "the network is above": "FAIL"},
+           rows=("X12",))  # fmt: skip
+    assert run.tables[0].rows[-1] == ["1,000", "70.00", "69.90 to 70.10", "-", "-", "-"]
+    assert "at most 200 images here" in run.notes[1]
+    assert "only orderings are tested" in run.notes[2]
+    assert not [
+        each for each in run.drawn["data_size"].axes[0].lines if each.get_marker() == "x" and len(each.get_xdata())
+    ]
 
 
 def test_short_runs_and_other_data_are_not_held_against_the_book():

@@ -3,8 +3,7 @@ import pytest
 
 from experiments.generalization import early_stopping
 from experiments.generalization.early_stopping import Networks, Stopped
-from experiments.harness.claims import Run
-from jaxdl.data import Examples, Splits
+from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, line, of_dataset, ticks
 
 SPREAD = np.array([-0.002, -0.001, 0.0, 0.001, 0.002])
 # Noisy on its way down to 1.0 at the 7th of 12 epochs, then rising.
@@ -12,10 +11,7 @@ CURVE = np.tile([2.0, 1.6, 1.7, 1.4, 1.2, 1.3, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5], (5
 
 
 def small_run(epochs=12):
-    draws = np.random.RandomState(0)
-    examples = Examples(draws.rand(60, 3, 3, 1).astype(np.float32), draws.randint(0, 10, 60).astype(np.int32))
-    return Run("digits", Splits(examples, examples, examples), 5,
-               {"images": {"digits": 40}, "epochs": {"digits": epochs}})  # fmt: skip
+    return PlantedRun("digits", images(), 5, of_dataset("digits", images=40, epochs=epochs))
 
 
 def way(cost, epochs, validation=1.0):
@@ -53,27 +49,71 @@ def test_upturns_and_smallest():
     np.testing.assert_array_equal(early_stopping.smallest(CURVE, [1, 3, 6, 7, 12]), [2.0, 1.6, 1.2, 1.0, 1.0])
 
 
+CLAIMS = ("has a lower test cost than training", "keeping those of the epoch", "stopping at the first epoch",
+          "without patience training", "negative control")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("costs", "verdict"),
+    [((1.5, 1.6, 1.0, 1.4), "PASS"), ((0.9, 0.95, 1.0, 0.97), "FAIL")],
+    ids=["as told", "opposite"],
+)
+def test_planted_runs_are_judged_told_and_drawn(monkeypatch, costs, verdict):
+    first = 3 if verdict == "PASS" else 8
+    ways = [way(cost, epochs) for cost, epochs in zip(costs, (12, first, 11, 11), strict=True)]
+    asked = {(None, True): ways[0], (1, True): ways[1], (20, True): ways[2], (20, False): ways[3]}
+
+    def stopped(networks, patience, *, restore=True):
+        return asked.pop((patience, restore)), CURVE
+
+    monkeypatch.setattr(Networks, "stopped", stopped)
+    run = small_run()
+    run.draws = verdict == "PASS"
+    early_stopping.EXPERIMENT.run(run)
+    assert not asked
+    judged(run, {"returns the parameters of the lowest": "PASS"} | dict.fromkeys(CLAIMS, verdict))
+    names = ["last epoch", "at once", "patient", "patient, not restored"]
+    assert [row[0] for row in run.tables[0].rows] == names
+    assert run.tables[0].rows[1] == ["at once", f"{first}.0", f"{costs[1]:.3f}", "80.00"]
+    assert run.records[-1]["validation_cost"] == CURVE[0].tolist()
+    left, right = run.drawn["early_stopping"].axes
+    np.testing.assert_array_equal([each.get_ydata() for each in left.lines[:5]], CURVE)
+    assert labels(left) == ["at once: parameters of", "patient: parameters of"]
+    np.testing.assert_array_equal(line(left, "patient: parameters of"), [1.0] * 5)
+    np.testing.assert_array_equal(line(left, "at once: parameters of"), [1.6 if first == 3 else 1.0] * 5)
+    assert left.get_xscale() == "log"
+    assert [bar.get_width() for bar in right.patches] == pytest.approx(costs)
+    assert ticks(right.yaxis) == names
+
+
 @pytest.fixture(scope="module")
 def networks():
     return Networks(small_run())
 
 
-def test_all_ways_follow_one_curve(networks):
+@pytest.fixture(scope="module")
+def at_once(networks):
+    return networks.stopped(early_stopping.AT_ONCE)
+
+
+def test_all_ways_follow_one_curve(networks, at_once):
     _, curve = networks.stopped(None)
-    at_once, first = networks.stopped(early_stopping.AT_ONCE)
+    stopped_at_once, first = at_once
     assert curve.shape == (5, 12)
-    for row, stopped, count in zip(curve, first, at_once.epochs, strict=True):
+    for row, stopped, count in zip(curve, first, stopped_at_once.epochs, strict=True):
         np.testing.assert_allclose(stopped[:count], row[:count], rtol=1e-5)
         ends = np.flatnonzero(row[1:] >= np.minimum.accumulate(row)[:-1])
         # An epoch that is no better than the best before; without one the run goes to its end.
         assert count == (ends[0] + 2 if len(ends) else 12)
-    np.testing.assert_allclose(at_once.validation, early_stopping.smallest(curve, at_once.epochs), rtol=1e-5)
+    best = early_stopping.smallest(curve, stopped_at_once.epochs)
+    np.testing.assert_allclose(stopped_at_once.validation, best, rtol=1e-5)
 
 
-def test_parameters_are_kept_or_not(networks):
-    restored, curve = networks.stopped(2)
-    kept, _ = networks.stopped(2, restore=False)
+def test_parameters_are_kept_or_not(networks, at_once):
+    restored, curve = at_once
+    kept, _ = networks.stopped(early_stopping.AT_ONCE, restore=False)
     np.testing.assert_array_equal(restored.epochs, kept.epochs)
+    assert (kept.epochs < 12).any()
     at_stop = curve[np.arange(5), restored.epochs - 1]
     np.testing.assert_allclose(kept.validation, at_stop, rtol=1e-5)
     np.testing.assert_allclose(restored.validation, early_stopping.smallest(curve, restored.epochs), rtol=1e-5)

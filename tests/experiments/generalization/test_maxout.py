@@ -3,19 +3,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxdl
 from experiments.generalization import maxout
 from experiments.generalization.maxout_networks import BOUND, Networks, Trained, masked_inputs
-from experiments.harness.claims import Run
 from jaxdl.data import Examples, Splits
+from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, line, of_dataset, ticks
 
 SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02])
 
 
 def small_run(dataset="digits", **settings):
-    draws = np.random.RandomState(0)
-    examples = Examples(draws.rand(60, 3, 3, 1).astype(np.float32), draws.randint(0, 10, 60).astype(np.int32))
     given = {"units": 4, "images": 40, "epochs": 2, "batch": 10, **settings}
-    return Run(dataset, Splits(examples, examples, examples), 5, {k: {dataset: v} for k, v in given.items()})
+    return PlantedRun(dataset, images(), 5, of_dataset(dataset, **given))
 
 
 def trained(error, largest=1.5):
@@ -37,6 +36,55 @@ def test_the_published_result_passes_and_others_fail():
     short = small_run("mnist")
     assert verdicts(short, maxout=1.2, relu=1.5, plain=1.7, linear=8.0)[0] == "INCONCLUSIVE"
     assert verdicts(small_run(), maxout=3.0, relu=4.0, plain=5.0, linear=8.0) == ["PASS"] * 4
+
+
+CLAIMS = ("ReLU network", "dropout lowers", "weights into every unit", "negative control")
+
+
+def run_planted(monkeypatch, run, largest=1.5, **errors):
+    """Networks told apart by the model and the masks they would be trained with."""
+
+    def train(networks, model, dropout):
+        if isinstance(model, jaxdl.models.MLP):
+            assert model.sizes == (networks.relu_width(),) * 2 + (10,)
+            name = "relu"
+        else:
+            name = "linear" if model.pieces == 1 else "maxout" if dropout else "plain"
+        assert (model.dropout_rate, dropout) == ((0.0, False) if name == "plain" else (0.5, True))
+        return trained(errors[name], largest)
+
+    monkeypatch.setattr(Networks, "_train", train)
+    maxout.EXPERIMENT.run(run)
+
+
+def test_planted_networks_are_judged_told_and_drawn(monkeypatch):
+    run = small_run("mnist")
+    run_planted(monkeypatch, run, maxout=1.2, relu=1.5, plain=1.7, linear=8.0)
+    judged(run, dict.fromkeys(CLAIMS, "PASS") | {"after the first phase": "INCONCLUSIVE"}, rows=("", "X40"))
+    names = ["maxout", "ReLU", "maxout, no dropout", "linear"]
+    assert [row[0] for row in run.tables[0].rows] == names
+    assert run.tables[0].rows[3] == ["linear", "100", "8.00", "7.98 to 8.02", "1.5000"]
+    assert "4 units in place of 240, 40 images in place of 50,000, 2 epochs in place of some 100" in run.notes[0]
+    left, middle, right = run.drawn["maxout"].axes
+    assert labels(left) == names
+    np.testing.assert_array_equal(line(left, "ReLU"), [1, 1, 1])
+    assert [bar.get_width() for bar in middle.patches] == pytest.approx([1.2, 1.5, 1.7, 8.0])
+    np.testing.assert_allclose(middle.lines[3].get_xdata(), 8 + SPREAD)
+    assert ticks(middle.yaxis) == [f"{name}\n100 parameters" for name in names]
+    assert line(right, "bound").tolist() == [0, 1]
+    assert right.lines[0].get_xdata() == [BOUND, BOUND]
+    assert set(labels(right)) == {*names, "bound"}
+    assert (left.get_yscale(), right.get_yscale()) == ("log", "log")
+    assert len(run.figures) == 1
+
+
+def test_planted_opposites_fail_on_digits(monkeypatch):
+    run = small_run()
+    run.draws = False
+    run_planted(monkeypatch, run, largest=2.0, maxout=1.8, relu=1.5, plain=1.6, linear=1.0)
+    judged(run, dict.fromkeys(CLAIMS, "FAIL"), rows=("", "X40"))
+    assert not run.notes
+    assert run.records[0]["largest_norm"] == 2.0
 
 
 def test_a_norm_beyond_the_bound_is_found():
