@@ -6,6 +6,7 @@ import jaxdl
 from experiments.harness.claims import Run
 from experiments.theory import backprop_cost, sigmoid_chain
 from jaxdl.data import Examples, Splits
+from tests.experiments import planted
 
 
 def new_run(seeds=1):
@@ -57,3 +58,54 @@ def test_the_equations_hold_and_a_wrong_one_is_noticed(monkeypatch):
     sigmoid_chain.judge_chain(run)
     assert [finding.verdict for finding in run.findings][:2] == ["FAIL", "FAIL"]
     assert [finding.verdict for finding in run.findings][3] == "FAIL"
+
+
+CLAIMS = (
+    "the equations of back-propagation give", "and what finite differences give", "BP2 without its factor",
+    "cost three forward passes", "without the gradient of the inputs", "the lecture's two passes",
+    "finite differences cost forward passes in proportion", "back-propagation costs the same few",
+    "finite differences in place of back-propagation", "of a chain of four sigmoid units", "a factor abs(w sigma'(z))",
+    "a factor of 1 or more needs abs(w) >= 4",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("whole", "params", "per_parameter", "expected"),
+    [
+        (3.0, 2.5, {"differences": 1, "reverse": 0}, ["PASS"] * 6),
+        # Two passes with the inputs, one without; reverse mode that costs what differences should, and the other way.
+        (2.0, 1.5, {"differences": 0, "reverse": 1}, ["FAIL"] * 6),
+    ],
+)
+def test_the_run_on_planted_counts(monkeypatch, whole, params, per_parameter, expected):
+    def costs(network, x, labels):
+        index = list(backprop_cost.NETWORKS.values()).index(network)
+        assert (x.shape, labels.shape) == ((32, 28, 28, 1), (32,))
+        forward = 1e6 * (1 + index)
+        return {
+            "forward": forward, "parameters": params * forward, "and inputs": whole * forward,
+            "count": 10_000 * (1 + index), "seconds": 2.25,
+        }  # fmt: skip
+
+    def small(width):
+        forward, count = 100.0 * width, 2 * width**2 + 2 * width
+        return {"count": count, "forward": forward} | {k: 2 * forward * count**v for k, v in per_parameter.items()}
+
+    monkeypatch.setattr(backprop_cost, "_costs", costs)
+    monkeypatch.setattr(backprop_cost, "_differences_cost", small)
+    run = planted.planted_run("digits", {}, seeds=1)
+    backprop_cost.run(run)
+    found = planted.verdicts(run, backprop_cost.EXPERIMENT, CLAIMS)
+    assert found == ["PASS"] * 3 + expected + ["PASS"] * 3
+    (table,) = run.tables
+    assert table.rows[1] == ["MLP 784-512-512-10", "20,000", f"{params:.2f}", f"{whole:.2f}", "40,000", "2.25"]
+    assert run.findings[4].remark.startswith(f"MLP 784-30-10: {params:.2f}; ")
+    (axis,) = run.drawn["cost"].axes
+    assert (axis.get_xscale(), axis.get_yscale()) == ("log", "log")
+    counts = np.array([2 * width**2 + 2 * width for width in backprop_cost.WIDTHS])
+    drawn = planted.heights(axis, "central differences")
+    np.testing.assert_allclose(drawn, 2 * counts ** per_parameter["differences"])
+    assert list(planted.heights(axis, "CNN 32-64")) == [params]
+    left, right = run.drawn["chain"].axes
+    np.testing.assert_allclose(planted.heights(left, "w = 7").max(), 7 / 4)
+    assert planted.heights(right, "measured")[0] == 0

@@ -6,6 +6,7 @@ from experiments.harness.claims import Run
 from experiments.theory import exact_checks, exact_gradients, exact_layers, exact_starts
 from experiments.theory.exact_table import Check, each, errors_off, relative
 from jaxdl.data import Examples, Splits
+from tests.experiments import planted
 
 
 def verdict(deviations, tolerance, *, control=False):
@@ -77,3 +78,33 @@ def test_the_table_has_every_line_once_and_controls_in_every_part():
 )
 def test_what_a_break_measures(measure, low, high):
     assert low <= measure() <= high
+
+
+PLANTED = ("what holds", "negative control, the rule must fail: a break", "what is exact")
+
+
+@pytest.mark.parametrize(
+    ("factor", "expected"), [(1.0, ["PASS", "PASS"]), (3.0, ["FAIL", "PASS"]), (0.1, ["PASS", "FAIL"])]
+)
+def test_the_run_on_a_planted_table(monkeypatch, factor, expected):
+    deviations = {PLANTED[0]: lambda seed: 0.1 * factor * (1 + seed), PLANTED[1]: lambda seed: factor * (2 + seed)}
+    lines = [
+        Check(claim, each(deviations.get(claim, lambda seed: 0.0)), float("exact" not in claim), "unit", "a formula",
+              control="control" in claim)
+        for claim in PLANTED
+    ]  # fmt: skip
+    monkeypatch.setattr(exact_checks, "table", lambda: lines)
+    run = planted.planted_run("digits", {})
+    exact_checks.run(run)
+    assert planted.verdicts(run, exact_checks.EXPERIMENT, PLANTED) == [*expected, "PASS"]
+    assert run.records[4] == {
+        "quantity": "deviations", "seed": 4, PLANTED[0]: pytest.approx(0.5 * factor), PLANTED[2]: 0.0,
+    }  # fmt: skip
+    (axis,) = run.drawn["exact_checks"].axes
+    assert axis.get_xscale() == "log"
+    assert [label.get_text() for label in axis.get_yticklabels()] == [PLANTED[0], "control: a break", PLANTED[2]]
+    first, second, third, _ = axis.get_lines()
+    np.testing.assert_allclose(first.get_xdata(), 0.1 * factor * np.arange(1, 6))
+    np.testing.assert_allclose(second.get_xdata(), factor * np.arange(2, 7))
+    assert set(third.get_xdata()) == {exact_checks.FLOOR}
+    assert [line.get_marker() for line in (first, second, third)] == ["o", "x", "o"]

@@ -109,8 +109,9 @@ def test_the_correlation_is_spearmans():
     assert saddle_points._correlation(losses[:2], shares[:2]) == 0
 
 
-def test_chance_is_told_from_order():
+def test_chance_is_told_from_order(monkeypatch):
     """Of 20 unordered sets about one is beyond the 95 % bound of its permutations; four or more in 1.6 % of draws."""
+    monkeypatch.setattr(saddle_points, "PERMUTATIONS", 199)
     draws = np.random.RandomState(0)
     ordered = [np.arange(12.0) + draws.rand(12) for _ in range(5)]
     assert saddle_points._beyond_chance(ordered, [np.arange(12.0)] * 5).all()

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import optax
@@ -7,6 +9,7 @@ from experiments.harness.claims import Run
 from experiments.theory import ten_steps
 from experiments.theory.ten_steps import Trained
 from jaxdl.data import Examples, Splits, toy
+from tests.experiments import planted
 
 
 def a_run():
@@ -99,3 +102,48 @@ def test_the_output_variance_at_the_start_is_sampled():
     z = draws.randn(5000, 100) * np.sqrt(1 / 3)
     outputs = (np.maximum(z, 0) * draws.uniform(-0.1, 0.1, (5000, 100))).sum(1)
     assert outputs.var() == pytest.approx(ten_steps.output_variance(), rel=5 * 0.02)
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(1.0, "PASS"), (1.01, "FAIL")])
+def test_the_run_where_the_compiled_steps_are_those_by_hand(monkeypatch, rate, expected):
+    """Small numbers, so that the sum does not begin where the lecture's sizes say; and a wrong optimizer is noticed."""
+    draws = np.random.RandomState(0)
+    problems = [(draws.randn(8, 6), draws.randn(8, 2)) for _ in range(5)]
+    starts = [
+        {"Dense_0": {"kernel": draws.randn(6, 4), "bias": draws.randn(4)},
+         "Dense_1": {"kernel": draws.randn(4, 2), "bias": draws.randn(2)}} for _ in range(5)
+    ]  # fmt: skip
+    given = iter(problems)
+    monkeypatch.setattr(ten_steps.toy, "random_regression", lambda key: next(given))
+    monkeypatch.setattr(
+        ten_steps, "initial", lambda seeds, rate: [SimpleNamespace(params=start) for start in starts[:seeds]]
+    )
+    assert ten_steps.RATE == -ten_steps.UPHILL == 1e-4
+
+    def train(problems, taken):
+        with monkeypatch.context() as turned:
+            turned.setattr(ten_steps, "RATE", taken * rate)
+            found = [ten_steps.adam_by_hand(*problem, start) for problem, start in zip(problems, starts, strict=True)]
+        stacked = [np.stack(leaves) for leaves in zip(*(params for _, params in found), strict=True)]
+        names = [(layer, name) for layer in ("Dense_0", "Dense_1") for name in ("kernel", "bias")]
+        params = {"Dense_0": {}, "Dense_1": {}}
+        for (layer, name), leaf in zip(names, stacked, strict=True):
+            params[layer][name] = leaf
+        return Trained(np.stack([losses for losses, _ in found]), params)
+
+    monkeypatch.setattr(ten_steps, "train", train)
+    monkeypatch.setattr(ten_steps, "TOLERANCE", 1e-6)
+    run = planted.planted_run("digits", {})
+    ten_steps.run(run)
+    claims = (
+        "falls at every one of ten steps", "the rate's sign turned round", "written out in NumPy give the losses",
+        "and its parameters after ten steps", "the sum begins where the start says",
+    )  # fmt: skip
+    found = planted.verdicts(run, ten_steps.EXPERIMENT, claims)
+    assert found == ["PASS", "PASS", expected, expected, "FAIL"]
+    left, right = run.drawn["ten_steps"].axes
+    assert right.get_yscale() == "log"
+    lines = left.get_lines()
+    assert len(lines) == 10
+    np.testing.assert_allclose(lines[2].get_ydata(), run.records[1]["by_step"])
+    np.testing.assert_allclose(lines[3].get_ydata(), run.records[1]["by_hand"])
