@@ -1,30 +1,14 @@
-"""A run on planted results, which keeps the figures it is given."""
+"""Data and settings of runs on planted results, and how such a run is judged."""
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.harness.claims import Run
 from experiments.harness.runner import lines
 from jaxdl.data import Examples, Splits
-
-
-@dataclass
-class PlantedRun(Run):
-    """A run whose figures can be looked into; the pictures of them are drawn unless `draws` is off."""
-
-    draws: bool = True
-    drawn: dict[str, Figure] = field(default_factory=dict)
-
-    def figure(self, name: str, figure: Figure, caption: str) -> None:
-        """As of a run."""
-        self.drawn[name] = figure
-        if self.draws:
-            super().figure(name, figure, caption)
 
 
 def images(count: int = 60, *, blank: bool = False) -> Splits:
@@ -59,12 +43,6 @@ def judged(run: Run, expected: Mapping[str, str], *, rows: Iterable[str] = ("",)
     assert {finding.row for finding in run.findings} == set(rows)
     assert {record["seed"] for record in run.records} == set(range(run.seeds))
     json.dumps(lines(run), allow_nan=False)
-
-
-def line(axis: Any, label: str) -> np.ndarray:
-    """Heights of the one line of that label."""
-    (found,) = [each for each in axis.lines if each.get_label() == label]
-    return np.asarray(found.get_ydata())
 
 
 def labels(axis: Any) -> list[str]:

@@ -8,14 +8,15 @@ import pytest
 from experiments.generalization import batch_size
 from experiments.generalization.batch_size_networks import RADII, Networks, Trained
 from jaxdl import diagnostics
-from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, line, of_dataset, ticks
+from tests.experiments.generalization.planted import images, judged, labels, of_dataset, ticks
+from tests.experiments.planted import Drawn, heights
 
 SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02])
 
 
 def small_run(dataset="digits", **settings):
     given = {"images": 40, "hidden": (6,), "probed": 20, "directions": 2, "lanczos": 4, **settings}
-    return PlantedRun(dataset, images(), 5, of_dataset(dataset, **given))
+    return Drawn(dataset, images(), 5, of_dataset(dataset, **given))
 
 
 def trained(train, test, rise=1.0, top=10.0):
@@ -62,7 +63,6 @@ def test_convergence_is_told():
 def run_planted(monkeypatch, dataset, small, large, unfinished):
     """Batches of 2 and of a tenth of 40 images, the latter for 6 epochs and for 2."""
     run = small_run(dataset, batch=2, epochs=8, epochs_large=6)
-    run.draws = dataset == "mnist"
     found = {(2, 8): small, (4, 6): large, (4, 2): unfinished}
     monkeypatch.setattr(Networks, "of_batch", lambda networks, batch, epochs: found[batch, epochs])
     batch_size.EXPERIMENT.run(run)
@@ -84,13 +84,13 @@ def test_planted_networks_are_judged_told_and_drawn(monkeypatch):
     assert "Batches of 4: training loss 6 in the first epoch" in run.notes[1]
     left, middle, right = run.drawn["batch_size"].axes
     assert labels(left) == labels(right) == ["batches of 2", "batches of 4"]
-    np.testing.assert_allclose(line(left, "batches of 4"), large.curve[0])
+    np.testing.assert_allclose(heights(left, "batches of 4"), large.curve[0])
     assert {left.get_xscale(), left.get_yscale(), right.get_xscale(), right.get_yscale()} == {"log"}
     pairs = [each.get_ydata() for each in middle.lines[:-1]]
     np.testing.assert_array_equal(pairs, np.stack([small.test, large.test], 1))
-    np.testing.assert_allclose(line(middle, "mean"), [98.03, 97.81])
+    np.testing.assert_allclose(heights(middle, "mean"), [98.03, 97.81])
     assert ticks(middle.xaxis) == ["batches of 2", "batches of 4"]
-    np.testing.assert_allclose(line(right, "batches of 4"), [2, 4, 6, 8])
+    np.testing.assert_allclose(heights(right, "batches of 4"), [2, 4, 6, 8])
     assert ticks(right.xaxis) == ["0.05", "0.1", "0.2", "0.4"]
     assert len(run.figures) == 1
 

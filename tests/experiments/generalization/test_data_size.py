@@ -4,7 +4,8 @@ import pytest
 from experiments.building_blocks import kernel_machine
 from experiments.generalization import data_size
 from jaxdl.data import Examples
-from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, line
+from tests.experiments.generalization.planted import images, judged, labels
+from tests.experiments.planted import Drawn, heights
 
 SPREAD = np.array([-0.1, -0.05, 0.0, 0.05, 0.1])
 NETWORK = {size: pair[0] + SPREAD for size, pair in data_size.STORED.items()}
@@ -12,7 +13,7 @@ MACHINES = {size: pair[1] for size, pair in data_size.STORED.items()}
 
 
 def a_run(dataset="mnist", *, updates=8, largest=50):
-    return PlantedRun(dataset, images(80), 5, {"updates": {dataset: updates}, "largest_machine": largest})
+    return Drawn(dataset, images(80), 5, {"updates": {dataset: updates}, "largest_machine": largest})
 
 
 def verdicts(network=NETWORK, machines=MACHINES, updates=150_000, dataset="mnist"):
@@ -62,8 +63,8 @@ def test_planted_figures_of_the_book_are_judged_told_and_drawn(monkeypatch):
     assert labels(accuracy) == labels(error) == ["network", "SVM"]
     stored = np.array(list(data_size.STORED.values()))
     for axis, shown in ((accuracy, stored), (error, 100 - stored)):
-        np.testing.assert_allclose(line(axis, "network"), shown[:, 0])
-        np.testing.assert_allclose(line(axis, "SVM"), shown[:, 1])
+        np.testing.assert_allclose(heights(axis, "network"), shown[:, 0])
+        np.testing.assert_allclose(heights(axis, "SVM"), shown[:, 1])
         crosses = [each.get_ydata() for each in axis.lines if each.get_marker() == "x"]
         np.testing.assert_allclose(crosses, shown.T)
     assert (accuracy.get_xscale(), accuracy.get_yscale(), error.get_yscale()) == ("log", "linear", "log")
@@ -71,7 +72,6 @@ def test_planted_figures_of_the_book_are_judged_told_and_drawn(monkeypatch):
 
 def test_planted_opposites_fail_on_digits(monkeypatch):
     run = a_run("digits", largest=200)
-    run.draws = False
     falling = {size: 80 - 0.01 * size + SPREAD for size in data_size.SIZES["digits"]}
     assert run_planted(monkeypatch, run, falling, {50: 85.0, 100: 85.0, 200: 85.0}) == [1.0]
     judged(run, {"more images never": "FAIL", "negative control": "FAIL", "the network is above": "FAIL"},

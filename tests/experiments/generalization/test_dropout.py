@@ -9,14 +9,15 @@ import pytest
 from experiments.generalization import dropout
 from experiments.generalization.dropout_networks import ARMS, RATES, TOO_MUCH, TUNING_SEED, Networks, Tuned
 from jaxdl import training
-from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, of_dataset, ticks
+from tests.experiments.generalization.planted import images, judged, labels, of_dataset, ticks
+from tests.experiments.planted import Drawn
 
 SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02])
 
 
 def small_run(dataset="digits", *, tuned=False, arms=tuple(ARMS), **settings):
     given = {"images": 40, "epochs": 4, "batch": 10, "hidden": (8, 6), **settings}
-    return PlantedRun(dataset, images(), 5, {"tuned": tuned, "arms": arms, **of_dataset(dataset, **given)})
+    return Drawn(dataset, images(), 5, {"tuned": tuned, "arms": arms, **of_dataset(dataset, **given)})
 
 
 def small_networks(run=None):
@@ -108,7 +109,6 @@ def test_planted_errors_are_judged_told_and_drawn(monkeypatch):
 def test_planted_opposites_fail_on_digits(monkeypatch):
     errors = {"L2": 1.6 + SPREAD, "max-norm": 1.4 + SPREAD, "dropout + max-norm": 2.1 + SPREAD[::-1]}
     run = small_run(arms=tuple(errors))
-    run.draws = False
     run_planted(monkeypatch, run, errors, 1.0 + SPREAD)
     judged(run, dict.fromkeys(ORDERINGS, "FAIL"), rows=("X17",))
     assert not run.notes, "nothing was tuned, and digits have no published length"

@@ -8,14 +8,15 @@ import pytest
 import jaxdl
 from experiments.generalization import dropout_curves, dropout_identity
 from experiments.generalization.dropout_curve_networks import Activity, Curves
-from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, line, of_dataset
+from tests.experiments.generalization.planted import images, judged, labels, of_dataset
+from tests.experiments.planted import Drawn, heights
 
 SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02])
 
 
 def small_run(dataset="digits", *, count=60, **settings):
     given = {"images": 40, "batch": 10, "updates": 8, "code_epochs": 2, **settings}
-    return PlantedRun(dataset, images(count), 5, of_dataset(dataset, **given))
+    return Drawn(dataset, images(count), 5, of_dataset(dataset, **given))
 
 
 def verdicts(run, judge, *arguments):
@@ -94,11 +95,11 @@ def test_planted_curves_are_judged_told_and_drawn(monkeypatch):
     assert run.records[0]["penalty"] == 4.0
     assert run.records[1]["by_images"]["120"] == pytest.approx([7.98, 7.0])
     left, middle, right = run.drawn["dropout_curves"].axes
-    np.testing.assert_allclose(line(left, "width n fixed"), [2.7, 1.2, 1.1, 1.2, 1.6])
-    np.testing.assert_allclose(line(left, "p n fixed"), [1.7, 1.3])
+    np.testing.assert_allclose(heights(left, "width n fixed"), [2.7, 1.2, 1.1, 1.2, 1.6])
+    np.testing.assert_allclose(heights(left, "p n fixed"), [1.7, 1.3])
     assert "flat in the paper" in labels(left)
-    np.testing.assert_allclose(line(middle, "no dropout"), [20, 8])
-    np.testing.assert_allclose(line(middle, "dropout"), [20, 7])
+    np.testing.assert_allclose(heights(middle, "no dropout"), [20, 8])
+    np.testing.assert_allclose(heights(middle, "dropout"), [20, 7])
     assert (left.get_yscale(), middle.get_xscale(), right.get_yscale()) == ("log",) * 3
     means = [each.first.mean() for each in codes.values()]
     assert labels(right) == [f"no dropout: mean {means[0]:.2f}", f"dropout 0.5: mean {means[1]:.2f}"]
@@ -109,7 +110,6 @@ def test_planted_opposites_fail_on_digits(monkeypatch):
     level, worse = by_retained(1.2, 1.2, 1.1, 1.2, 1.0), {0.1: 2.7 + SPREAD, 0.4: 1.3 + SPREAD}
     by_images = {100: np.stack([20 + SPREAD, 24 - SPREAD]), 120: np.stack([7 + SPREAD, 8 + 0 * SPREAD])}
     run = planted_run("digits")
-    run.draws = False
     run_planted(monkeypatch, run, level, worse, by_images, {0.0: code(2.0), 0.5: code(2.1)}, penalty=0.0)
     judged(run, dict.fromkeys(CLAIMS, "FAIL"), rows=("", "X17", "X04"))
     assert len(run.notes) == 1

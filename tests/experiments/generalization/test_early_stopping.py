@@ -3,7 +3,8 @@ import pytest
 
 from experiments.generalization import early_stopping
 from experiments.generalization.early_stopping import Networks, Stopped
-from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, line, of_dataset, ticks
+from tests.experiments.generalization.planted import images, judged, labels, of_dataset, ticks
+from tests.experiments.planted import Drawn, heights
 
 SPREAD = np.array([-0.002, -0.001, 0.0, 0.001, 0.002])
 # Noisy on its way down to 1.0 at the 7th of 12 epochs, then rising.
@@ -11,7 +12,7 @@ CURVE = np.tile([2.0, 1.6, 1.7, 1.4, 1.2, 1.3, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5], (5
 
 
 def small_run(epochs=12):
-    return PlantedRun("digits", images(), 5, of_dataset("digits", images=40, epochs=epochs))
+    return Drawn("digits", images(), 5, of_dataset("digits", images=40, epochs=epochs))
 
 
 def way(cost, epochs, validation=1.0):
@@ -68,7 +69,6 @@ def test_planted_runs_are_judged_told_and_drawn(monkeypatch, costs, verdict):
 
     monkeypatch.setattr(Networks, "stopped", stopped)
     run = small_run()
-    run.draws = verdict == "PASS"
     early_stopping.EXPERIMENT.run(run)
     assert not asked
     judged(run, {"returns the parameters of the lowest": "PASS"} | dict.fromkeys(CLAIMS, verdict))
@@ -79,8 +79,8 @@ def test_planted_runs_are_judged_told_and_drawn(monkeypatch, costs, verdict):
     left, right = run.drawn["early_stopping"].axes
     np.testing.assert_array_equal([each.get_ydata() for each in left.lines[:5]], CURVE)
     assert labels(left) == ["at once: parameters of", "patient: parameters of"]
-    np.testing.assert_array_equal(line(left, "patient: parameters of"), [1.0] * 5)
-    np.testing.assert_array_equal(line(left, "at once: parameters of"), [1.6 if first == 3 else 1.0] * 5)
+    np.testing.assert_array_equal(heights(left, "patient: parameters of"), [1.0] * 5)
+    np.testing.assert_array_equal(heights(left, "at once: parameters of"), [1.6 if first == 3 else 1.0] * 5)
     assert left.get_xscale() == "log"
     assert [bar.get_width() for bar in right.patches] == pytest.approx(costs)
     assert ticks(right.yaxis) == names

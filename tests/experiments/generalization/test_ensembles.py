@@ -9,14 +9,15 @@ from experiments.generalization import ensemble_networks, ensembles
 from experiments.generalization.ensemble_networks import MEMBERS, Networks, Timing
 from experiments.generalization.ensembles import Measured
 from jaxdl import procedures, training
-from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, line, of_dataset, ticks
+from tests.experiments.generalization.planted import images, judged, labels, of_dataset, ticks
+from tests.experiments.planted import Drawn, heights
 
 SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02])
 
 
 def a_run(dataset="digits", seeds=2):
     settings = of_dataset(dataset, epochs=2, images=64, margin=0.5)
-    return PlantedRun(dataset, images(70), seeds, {**settings, "dropout_networks": 2})
+    return Drawn(dataset, images(70), seeds, {**settings, "dropout_networks": 2})
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +130,11 @@ def test_planted_ensembles_are_judged_told_and_drawn(monkeypatch):
     assert run.records[0]["average"] == pytest.approx(97.46)
     assert run.records[4]["weights"] == pytest.approx(dict(zip(NAMES, (20.02, 97.12, 97.07), strict=True)))
     left, middle, right = run.drawn["ensembles"].axes
-    np.testing.assert_allclose(line(left, "seeds: average"), 97.5 + 2 * SPREAD)
-    np.testing.assert_allclose(line(left, "bagging: mean member"), 97 + SPREAD)
-    np.testing.assert_allclose(line(left, "vote"), 97.4 + 2 * SPREAD)
+    np.testing.assert_allclose(heights(left, "seeds: average"), 97.5 + 2 * SPREAD)
+    np.testing.assert_allclose(heights(left, "bagging: mean member"), 97 + SPREAD)
+    np.testing.assert_allclose(heights(left, "vote"), 97.4 + 2 * SPREAD)
     np.testing.assert_allclose(middle.lines[0].get_ydata(), np.linspace(0.2, 0.1, 25))
-    np.testing.assert_allclose(line(middle, "mean member"), 0.2)
+    np.testing.assert_allclose(heights(middle, "mean member"), 0.2)
     assert middle.lines[2].get_xdata() == [MEMBERS, MEMBERS]
     assert [bar.get_height() for bar in right.patches] == pytest.approx([97, 20, 97, 97.1, 97, 97.05])
     assert labels(right) == ["networks averaged", "mean weights"]
@@ -143,7 +144,6 @@ def test_planted_ensembles_are_judged_told_and_drawn(monkeypatch):
 
 def test_planted_opposites_fail(monkeypatch):
     run = a_run(seeds=5)
-    run.draws = False
     weights = dict(zip(NAMES, (97.1, 20.0, 20.0), strict=True))
     timing = Timing(1.0, 3.0, False, np.ones(MEMBERS, bool), 20)
     run_planted(monkeypatch, run, seeds=(-1.0, -0.1), bagging=(-0.2, 0.0), weights=weights, masks={50: -9.0, 1: 0.1},

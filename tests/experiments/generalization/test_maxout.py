@@ -7,14 +7,15 @@ import jaxdl
 from experiments.generalization import maxout
 from experiments.generalization.maxout_networks import BOUND, Networks, Trained, masked_inputs
 from jaxdl.data import Examples, Splits
-from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, line, of_dataset, ticks
+from tests.experiments.generalization.planted import images, judged, labels, of_dataset, ticks
+from tests.experiments.planted import Drawn, heights
 
 SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02])
 
 
 def small_run(dataset="digits", **settings):
     given = {"units": 4, "images": 40, "epochs": 2, "batch": 10, **settings}
-    return PlantedRun(dataset, images(), 5, of_dataset(dataset, **given))
+    return Drawn(dataset, images(), 5, of_dataset(dataset, **given))
 
 
 def trained(error, largest=1.5):
@@ -67,11 +68,11 @@ def test_planted_networks_are_judged_told_and_drawn(monkeypatch):
     assert "4 units in place of 240, 40 images in place of 50,000, 2 epochs in place of some 100" in run.notes[0]
     left, middle, right = run.drawn["maxout"].axes
     assert labels(left) == names
-    np.testing.assert_array_equal(line(left, "ReLU"), [1, 1, 1])
+    np.testing.assert_array_equal(heights(left, "ReLU"), [1, 1, 1])
     assert [bar.get_width() for bar in middle.patches] == pytest.approx([1.2, 1.5, 1.7, 8.0])
     np.testing.assert_allclose(middle.lines[3].get_xdata(), 8 + SPREAD)
     assert ticks(middle.yaxis) == [f"{name}\n100 parameters" for name in names]
-    assert line(right, "bound").tolist() == [0, 1]
+    assert heights(right, "bound").tolist() == [0, 1]
     assert right.lines[0].get_xdata() == [BOUND, BOUND]
     assert set(labels(right)) == {*names, "bound"}
     assert (left.get_yscale(), right.get_yscale()) == ("log", "log")
@@ -80,7 +81,6 @@ def test_planted_networks_are_judged_told_and_drawn(monkeypatch):
 
 def test_planted_opposites_fail_on_digits(monkeypatch):
     run = small_run()
-    run.draws = False
     run_planted(monkeypatch, run, largest=2.0, maxout=1.8, relu=1.5, plain=1.6, linear=1.0)
     judged(run, dict.fromkeys(CLAIMS, "FAIL"), rows=("", "X40"))
     assert not run.notes

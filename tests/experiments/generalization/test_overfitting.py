@@ -8,13 +8,14 @@ from experiments.building_blocks import book
 from experiments.generalization import overfitting
 from experiments.generalization.overfitting_networks import DECAY, Curves, Networks, Reached, network
 from jaxdl import procedures, training
-from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, line, of_dataset, ticks
+from tests.experiments.generalization.planted import images, judged, labels, of_dataset, ticks
+from tests.experiments.planted import Drawn, heights
 
 FIVE, SPREAD = np.ones(5), np.array([-0.02, -0.01, 0.0, 0.01, 0.02])
 
 
 def small_run(dataset="digits", epochs=3):
-    return PlantedRun(dataset, images(400), 5, of_dataset(dataset, images=40, epochs=epochs))
+    return Drawn(dataset, images(400), 5, of_dataset(dataset, images=40, epochs=epochs))
 
 
 def curves(last, *, smallest_at=10, train=100.0, accuracy=82.0, epochs=400):
@@ -108,14 +109,14 @@ def test_planted_networks_are_judged_told_and_drawn(monkeypatch):
     assert widths == [w for w in (1, 10, 30, 100, 300) for _ in range(2)]
     accuracy, cost, cures, by_width = run.drawn["overfitting"].axes
     assert labels(accuracy) == ["no cure", "weight decay"]
-    np.testing.assert_allclose(line(accuracy, "weight decay"), np.full(400, 87.02))
-    np.testing.assert_allclose(line(cost, "no cure"), none.cost[0])
-    assert line(cost, "its minimum").tolist() == [1.0]
+    np.testing.assert_allclose(heights(accuracy, "weight decay"), np.full(400, 87.02))
+    np.testing.assert_allclose(heights(cost, "no cure"), none.cost[0])
+    assert heights(cost, "its minimum").tolist() == [1.0]
     assert ticks(cures.yaxis) == ["none", *CURES]
     assert [bar.get_width() for bar in cures.patches] == pytest.approx([1.47, 0.9, *[1.1] * 5])
     assert cures.texts[2].get_text() == " 82.0 %"
-    np.testing.assert_allclose(line(by_width, "no cure"), [40, 80, 80, 80, 80])
-    np.testing.assert_allclose(line(by_width, "weight decay"), [80, 80, 80, 80, 85])
+    np.testing.assert_allclose(heights(by_width, "no cure"), [40, 80, 80, 80, 80])
+    np.testing.assert_allclose(heights(by_width, "weight decay"), [80, 80, 80, 80, 85])
     assert ticks(by_width.xaxis) == ["1", "10", "30", "100", "300"]
     assert (cost.get_xscale(), by_width.get_xscale()) == ("log", "log")
     assert len(run.figures) == 1
@@ -123,7 +124,6 @@ def test_planted_networks_are_judged_told_and_drawn(monkeypatch):
 
 def test_planted_opposites_fail_on_digits(monkeypatch):
     run = small_run(epochs=400)
-    run.draws = False
     none, decayed = curves(1.1), curves(1.3, accuracy=81.0)
     none.cost[:, 200] = 1.3
     run_planted(monkeypatch, run, none, decayed, cost=1.4, wide=75.0, narrow=90.0)

@@ -3,13 +3,14 @@ import pytest
 
 from experiments.generalization import penalized_networks, weight_decay
 from experiments.generalization.penalized_networks import Arm
-from tests.experiments.generalization.planted import PlantedRun, images, judged, labels, line, ticks
+from tests.experiments.generalization.planted import images, judged, labels, ticks
+from tests.experiments.planted import Drawn, heights
 
 SPREAD = np.array([-0.1, -0.05, 0.0, 0.05, 0.1])
 
 
 def a_run(dataset="mnist", epochs=2, *, blank=True):
-    return PlantedRun(dataset, images(blank=blank), 5, {"epochs": {dataset: epochs}})
+    return Drawn(dataset, images(blank=blank), 5, {"epochs": {dataset: epochs}})
 
 
 def arm(test, train, *, epochs=30, peak=None, kernels=None):
@@ -104,7 +105,7 @@ def test_planted_arms_are_judged_told_and_drawn(monkeypatch):
     assert not run.notes
     left, right = run.drawn["weight_decay"].axes
     assert labels(left) == ticks(right.xaxis) == list(arms)
-    np.testing.assert_allclose(line(left, "L2"), np.full(30, 96.49))
+    np.testing.assert_allclose(heights(left, "L2"), np.full(30, 96.49))
     np.testing.assert_allclose(right.lines[5].get_ydata(), 97.12 + SPREAD)
     axes = run.drawn["weights"].axes
     assert len(axes) == 5 * 7
@@ -121,7 +122,6 @@ def test_planted_opposites_fail_on_digits(monkeypatch):
     claims = ("raises the mean test accuracy", "narrows the gap", "L1 by proximal", "negative control", "L2 makes")
     for blank, last in ((True, {"blank in every": "FAIL"}), (False, {})):
         run = a_run("digits", blank=blank)
-        run.draws = False
         run_planted(monkeypatch, run, arms)
         judged(run, dict.fromkeys(claims, "FAIL") | last, rows=("", "X10"))
         assert "only orderings are tested" in run.notes[0]

@@ -1,29 +1,20 @@
 """A whole experiment on made-up results: what it finds, records, says and draws where nothing is trained."""
 
 import json
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.harness import runner
-from experiments.harness.claims import Experiment, Run
+from experiments.harness.claims import Experiment
 from jaxdl.data import Examples, Splits
+from tests.experiments.planted import Drawn
 
 SPREAD = np.array([-0.1, -0.05, 0.0, 0.05, 0.1])
 
 
-@dataclass
-class Planted(Run):
-    """A run that keeps its figures as Matplotlib's, laid out but not rendered."""
-
-    drawn: dict[str, Figure] = field(default_factory=dict)
-
-    def figure(self, name: str, figure: Figure, caption: str) -> None:
-        assert caption
-        figure.draw_without_rendering()
-        self.drawn[name] = figure
+class Planted(Drawn):
+    """A run on planted results."""
 
     def verdicts(self, *parts: str) -> list[str]:
         """Of the findings whose claims hold these words, one finding for each and none besides."""
