@@ -56,7 +56,7 @@ def verdicts(run, experiment, claims):
 def heights(axis, label):
     """Ordinates of the one line of that label."""
     (line,) = [line for line in axis.get_lines() if line.get_label() == label]
-    return line.get_ydata()
+    return np.asarray(line.get_ydata())
 
 
 def labels(axis):
