@@ -135,7 +135,7 @@ EXPERIMENT = Experiment(
     "rise of the loss is measured along 10 filter-normalised random directions, and the largest eigenvalue of the "
     "Hessian by 20 Lanczos iterations. Full: five layers of 512, all 50,000 images, batches of 256. Digits: 64-64.",
     source="Keskar et al. 2017",
-    seconds={"digits": 40, "mnist": 150},
+    seconds={"digits": 40, "mnist": 130},
     presets={
         "smoke": {
             "seeds": 5, "images": {"digits": 600, "mnist": 1000}, "hidden": {"digits": (32,), "mnist": (32,)},

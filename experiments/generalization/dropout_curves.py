@@ -141,7 +141,7 @@ EXPERIMENT = Experiment(
     "ReLU and sigmoid outputs with cross-entropy, momentum 0.9, rate 0.01, the code dropped at 0.5 or not. The "
     f"identity: 20 x 8 standard normal inputs, {MASKS:,} masks that retain 0.6. Digits: smaller ones.",
     source="Srivastava et al. 2014, sections 7 and 9 (secondary)",
-    seconds={"digits": 60, "mnist": 170},
+    seconds={"digits": 60, "mnist": 380},
     presets={
         "smoke": {
             "seeds": 5, "images": {"digits": 500, "mnist": 1000}, "batch": {"digits": 50, "mnist": 100},

@@ -248,7 +248,7 @@ EXPERIMENT = Experiment(
     "the one of the lowest validation loss, best epoch, over 2 seeds that are not judged; test images at the epoch of "
     "the best validation loss.",
     source="Glorot and Bengio 2010, table 1 (MNIST), figures 2, 6 and 7",
-    seconds={"digits": 45, "mnist": 200},
+    seconds={"digits": 45, "mnist": 160},
     presets={"smoke": _SMALL, "default": _DEFAULT, "full": _FULL},
     run=run,
     rows=("X15",),

@@ -280,7 +280,7 @@ EXPERIMENT = Experiment(
     "of the batch it was started with. Products of square matrices: singular values.",
     source="Glorot and Bengio 2010; He et al. 2015; Klambauer et al. 2017; Mishkin and Matas 2015; Saxe et al. 2013; "
     "Sussillo and Abbott 2014",
-    seconds={"digits": 150, "mnist": 150},
+    seconds={"digits": 150, "mnist": 790},
     presets={"smoke": _SMALL, "default": _DEFAULT, "full": {**_DEFAULT, "seeds": 50, "lsuv_seeds": 20}},
     run=run,
     rows=("X04", "X22", "X26"),

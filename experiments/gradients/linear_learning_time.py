@@ -204,7 +204,7 @@ EXPERIMENT = Experiment(
     "batches are not at hand: principal components, level and full batches are choices of ours. Its decoupled and its "
     "pretrained start are not in it. Digits: 40 units.",
     source="Saxe, McClelland, Ganguli 2013 (MNIST, 1,000 units, 3 to 100 layers; curves, no table)",
-    seconds={"digits": 60, "mnist": 150},
+    seconds={"digits": 60, "mnist": 330},
     presets={
         "smoke": {"seeds": 5, "width": {"digits": 16, "mnist": 16}, "depths": (2, 5, 10), "rates": 8, "steps": 60},
         "default": {"seeds": 5, "width": _WIDTH, "depths": _DEPTHS, "rates": 20, "steps": 300},

@@ -213,7 +213,7 @@ EXPERIMENT = Experiment(
     "seeds (full: 100, and 1,000 layers of each width). One step: error signals in matrices N(0, 1/N) of widths 50, "
     "100 and 300, some 100,000 a seed and width.",
     source="Sussillo and Abbott 2014 (formulas; secondary), the variance of linear units put right",
-    seconds={"digits": 90, "mnist": 90},
+    seconds={"digits": 170, "mnist": 90},
     presets={
         "smoke": {"seeds": 5, "walks": ((20, 60), (40, 20)), "draws": 40, "step_widths": (50,), "steps": 10_000},
         "default": {

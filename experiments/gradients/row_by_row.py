@@ -218,7 +218,7 @@ EXPERIMENT = Experiment(
     "one run whose seed is not judged. Digits: 20 epochs; MNIST: 5 epochs on the first 10,000 training pictures. The "
     "test split is used once. Gradients: products of recurrent Jacobians of fresh networks on 100 training pictures.",
     source="Le, Jaitly, Hinton 2015 (784 single pixels there, so that its figures are none to compare with)",
-    seconds={"digits": 60, "mnist": 120},
+    seconds={"digits": 60, "mnist": 180},
     presets=_presets(
         smoke={"epochs": {"digits": 10, "mnist": 1}, "rates": (3e-3,), "examples": {"mnist": 1000}},
         default={"epochs": {"digits": 20, "mnist": 5}, "examples": {"mnist": 10_000}},

@@ -290,7 +290,7 @@ EXPERIMENT = Experiment(
     "images of the data set, pixels in [0, 1]. Theory: jaxdl.diagnostics.depth_curves, error_factor and mean_field.",
     source="Glorot and Bengio 2010; He et al. 2015; Sussillo and Abbott 2014; Poole et al. 2016; Schoenholz et al. "
     "2017",
-    seconds={"digits": 60, "mnist": 60},
+    seconds={"digits": 60, "mnist": 15},
     presets={"smoke": _SMALL, "default": _DEFAULT, "full": {**_DEFAULT, "seeds": 20, "width": 256}},
     run=run,
     rows=("X15", "X20", "X25"),

@@ -271,7 +271,7 @@ EXPERIMENT = Experiment(
     "N(0, 1/fan_in), biases N(0, 1); the first 1,000 training images; full-batch gradient descent with eta 0.1 and "
     "lambda 5. Error signal: Euclidean norm over the units of the mean over the images of dC/db, before each update.",
     source="Nielsen, Neural Networks and Deep Learning (2015), chapter 5, and 200 sampled starts",
-    seconds={"digits": 30, "mnist": 40},
+    seconds={"digits": 30, "mnist": 30},
     presets={
         "smoke": {"seeds": 5, "starts": 5, "epochs": 20},
         "default": {"seeds": 20, "starts": 50, "epochs": 500},

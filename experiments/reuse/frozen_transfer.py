@@ -190,7 +190,7 @@ EXPERIMENT = Experiment(
     "they were. MNIST by default: the first 3,000 images of either half. Digits: batches of 32, 20 epochs. The control "
     "goes through both halves with random convolutions.",
     source="Keras, examples/mnist_transfer_cnn.py",
-    seconds={"digits": 60, "mnist": 150},
+    seconds={"digits": 60, "mnist": 210},
     presets={
         "smoke": {"seeds": 5, "images": {"digits": 200, "mnist": 300}, "epochs": {"digits": 4, "mnist": 1}},
         "default": {"seeds": 5, "images": {"digits": None, "mnist": 3000}, "epochs": {"digits": 20, "mnist": EPOCHS}},

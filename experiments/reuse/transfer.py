@@ -172,7 +172,7 @@ EXPERIMENT = Experiment(
     "convolutions frozen below new dense layers. Adam at 0.002, batches of 32 (half the labels where these are few), "
     "the same number of updates in every arm. A seed has its own old task, labels, start and order.",
     source="Keras example mnist_transfer_cnn; Oquab et al. 2014; Yosinski et al. 2014 (natural images)",
-    seconds={"digits": 60, "mnist": 110},
+    seconds={"digits": 60, "mnist": 240},
     presets={
         "smoke": {
             "seeds": 5, "labels": {"digits": (100,), "mnist": (10,)}, "steps": {"digits": 200, "mnist": 100},

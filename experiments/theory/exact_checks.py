@@ -82,7 +82,7 @@ EXPERIMENT = Experiment(
     "or NumPy's in float64. Other experiments have several of them at length: representation, backprop_cost, "
     "per_example, permutation, saddle_points, regression.",
     source="the papers named with each check; else computed",
-    seconds={"digits": 25, "mnist": 25},
+    seconds={"digits": 15, "mnist": 25},
     presets={name: {"seeds": 5 if name != "full" else 20} for name in ("smoke", "default", "full")},
     run=run,
     rows=("X04",),

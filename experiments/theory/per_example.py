@@ -125,7 +125,7 @@ EXPERIMENT = Experiment(
     f"the network is trained on them by plain SGD (rate {RATE:g}, mini-batches of {BATCH}), and every training example "
     "is scored by the norm of its gradient over all parameters. Each seed has its own labels, start and order.",
     source="the decks give no figure for the detection of labels",
-    seconds={"digits": 20, "mnist": 90},
+    seconds={"digits": 20, "mnist": 15},
     presets={
         "smoke": {"seeds": 5, "epochs": {"digits": 5, "mnist": 1}},
         "default": {"seeds": 5, "epochs": {"digits": 10, "mnist": 2}},

@@ -147,7 +147,7 @@ EXPERIMENT = Experiment(
     "By default the first 25,000 training images of MNIST for 26 epochs, in full 50,000 for 300; digits: batches of 8. "
     "A unit's mean is taken over the first 500 training images. The loss of an epoch is the mean over its steps.",
     source="Clevert, Unterthiner and Hochreiter 2016, figure of MNIST; curves without numbers",
-    seconds={"digits": 40, "mnist": 180},
+    seconds={"digits": 40, "mnist": 110},
     presets={
         "smoke": {
             "seeds": 5, "epochs": {"digits": 7, "mnist": 6}, "images": {"digits": 400, "mnist": 2000}, "repeats": 3,

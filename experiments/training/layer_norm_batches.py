@@ -182,7 +182,7 @@ EXPERIMENT = Experiment(
     "the full preset: 1,000 units a layer, all training images, batches of 128 and of 4, 60 epochs. MNIST by default: "
     "128 units, 10,000 images, 16 epochs of large batches and 4 of small ones. Digits: 64 units, 60 and 20 epochs.",
     source="Ba, Kiros and Hinton 2016, figure 6 (curves only)",
-    seconds={"digits": 60, "mnist": 120},
+    seconds={"digits": 60, "mnist": 50},
     presets={
         "smoke": {
             "seeds": 5,

@@ -176,7 +176,7 @@ EXPERIMENT = Experiment(
     "30 % of the updates. The learning rate of every arm is the best of a grid on the validation split, by a seed of "
     "its own; the test split is read once, after the last epoch.",
     source="Ioffe 2017 (on ImageNet with Inception-v3; another scale, so only the order is tested)",
-    seconds={"digits": 120, "mnist": 300},
+    seconds={"digits": 120, "mnist": 530},
     presets={
         "smoke": {"seeds": 5, "epochs": _SHORT, "rates": (0.1,), "arms": _PAIR},
         "default": {"seeds": 5, "epochs": _EPOCHS, "rates": RATES, "arms": ARMS},

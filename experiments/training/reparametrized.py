@@ -218,7 +218,7 @@ EXPERIMENT = Experiment(
     "of a grid by the validation images and another seed, batches of 100 (digits: 32). Weight normalization starts "
     f"from {FIRST_BATCH} images. Output layers of cosines: below them 100 ReLU, descent 0.3.",
     source="Salimans and Kingma 2016; Luo et al. 2017 (definitions; no table of this set-up)",
-    seconds={"digits": 40, "mnist": 100},
+    seconds={"digits": 40, "mnist": 120},
     presets={
         "smoke": {
             "seeds": 5,

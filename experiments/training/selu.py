@@ -164,7 +164,7 @@ EXPERIMENT = Experiment(
     "weights N(0, 1/fan_in) and zero biases. Besides, ReLU from He's start with zero biases, and SELU from PyTorch's "
     "(by default for 5 epochs on MNIST). Digits: descent 0.02, 80 epochs, their own mean and deviation.",
     source="the tutorial of the lecture in PyTorch, one run each",
-    seconds={"digits": 40, "mnist": 250},
+    seconds={"digits": 40, "mnist": 270},
     presets={
         "smoke": {
             "seeds": 5, "epochs": {"digits": 16, "mnist": 2}, "parted_epochs": {"digits": 8, "mnist": 1},
