@@ -1,6 +1,8 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 import jaxdl
 from experiments.harness.claims import Run
@@ -58,6 +60,24 @@ def test_the_equations_hold_and_a_wrong_one_is_noticed(monkeypatch):
     sigmoid_chain.judge_chain(run)
     assert [finding.verdict for finding in run.findings][:2] == ["FAIL", "FAIL"]
     assert [finding.verdict for finding in run.findings][3] == "FAIL"
+
+
+def test_every_seed_records_its_own_deviation_over_its_own_largest_entry(monkeypatch):
+    right, factors = backprop_cost.manual_backprop, iter([3.0, 3.0, 2.0, 1.0, 1.0, 2.0])
+
+    def planted_backprop(layers, x, labels, activation):
+        control = activation is backprop_cost._with_slope_one
+        gradients = right(layers, x, labels, activation=nn.sigmoid if control else activation)
+        factor = next(factors)
+        return jax.tree.map(lambda leaf: factor * leaf, gradients)
+
+    monkeypatch.setattr(backprop_cost, "manual_backprop", planted_backprop)
+    run = new_run(2)
+    backprop_cost.judge_equations(run)
+    first, second = run.records
+    assert (first["grad"], second["grad"]) == (pytest.approx(2), pytest.approx(0, abs=1e-12))
+    assert (first["differences"], second["differences"]) == (pytest.approx(2), pytest.approx(0, abs=1e-7))
+    assert [record["without_slope"] for record in run.records] == pytest.approx([1, 1])
 
 
 CLAIMS = (
